@@ -1,0 +1,334 @@
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::limits::Limits;
+use crate::record::Record;
+use crate::{Answer, DeliveryId, Kinds, Seq, Vat};
+
+/// A vat that does what the message tells it to.
+#[derive(Serialize, Deserialize)]
+struct Actor {
+    count: u64,
+}
+
+impl Vat for Actor {
+    const KIND: &'static str = "actor";
+    const VERSION: u32 = 1;
+    type Env = ();
+
+    fn create(cx: &Crank<'_>, (): &(), start: &Message<'_>) -> Result<Self, Rejection> {
+        cx.set(b"born", b"yes");
+        match start.args::<u64>()? {
+            0 => Err(Rejection::new("zero", "starts at one")),
+            count => Ok(Self { count }),
+        }
+    }
+
+    fn receive(&mut self, cx: &Crank<'_>, (): &(), message: &Message<'_>) -> Answer {
+        self.count += 1;
+        match message.method() {
+            "add" => {}
+            "refuse" => {
+                cx.send(cx.me(), "add", &());
+                cx.set(b"key", b"value");
+                return Err(Rejection::new("no", "refused"));
+            }
+            "panic" => {
+                cx.send(cx.me(), "add", &());
+                panic!("on purpose");
+            }
+            "store" => {
+                cx.set(b"b", b"2");
+                cx.set(b"a", b"1");
+                cx.delete(b"born");
+                assert_eq!(cx.get(b"born"), None);
+                let keys: Vec<_> = cx.prefix(b"").map(|(key, _)| key).collect();
+                assert_eq!(keys, [b"a".to_vec(), b"b".to_vec()]);
+            }
+            "big_key" => cx.set(&[0; 5000], b""),
+            "empty_key" => cx.set(b"", b""),
+            "bad_method" => cx.send(cx.me(), "line\nbreak", &()),
+            "big_args" => cx.send(cx.me(), "add", &vec![0u8; 200]),
+            "unknown_kind" => drop(cx.spawn("nobody", &())),
+            "spawn" => {
+                let child = cx.spawn("actor", &5u64);
+                cx.send(child, "add", &());
+                return Ok(Payload::of(&child)?);
+            }
+            "many" => (0..200).for_each(|_| cx.send(cx.me(), "add", &())),
+            "exit" => cx.exit(Exit::Success),
+            "fail" => {
+                cx.exit(Exit::Success);
+                cx.exit(Exit::Failure);
+            }
+            "after_exit" => {
+                cx.exit(Exit::Success);
+                cx.send(cx.me(), "add", &());
+            }
+            "random" => return Ok(Payload::of(&(cx.random(), cx.random()))?),
+            "count" => {
+                self.count -= 1;
+                return Ok(Payload::of(&self.count)?);
+            }
+            other => return Err(Rejection::new("no_such_method", other)),
+        }
+        Ok(Payload::empty())
+    }
+}
+
+struct Bench {
+    vat: LiveVat,
+    shared: Shared,
+    space: Workspace,
+    delivered: u64,
+}
+
+/// What the tests look at in a record.
+#[derive(Debug)]
+struct Seen {
+    abandoned: Option<Rejection>,
+    answer: Option<Payload>,
+    state: bool,
+    acts: usize,
+    vat_ended: bool,
+    note: Option<String>,
+}
+
+impl Bench {
+    fn unstarted() -> Self {
+        let mut kinds = Kinds::new();
+        kinds.add::<Actor>(()).expect("one kind");
+        let limits = Limits {
+            payload_bytes: 100,
+            output_bytes: 1000,
+            ..Limits::default()
+        };
+        let shared = Shared {
+            kinds,
+            limits,
+            seed: [3; 32],
+            check_canonical: true,
+        };
+        let kind = Arc::clone(shared.kinds.get("actor").expect("registered"));
+        let vat = LiveVat::unborn(VatId::new(VatNumber::HOST, 1), VatNumber::new(1), kind);
+        Self {
+            vat,
+            shared,
+            space: Workspace::new(),
+            delivered: 0,
+        }
+    }
+
+    fn started() -> Self {
+        let mut bench = Self::unstarted();
+        assert!(bench.start(1).abandoned.is_none());
+        bench
+    }
+
+    fn deliver(&mut self, act: &Act<'_>) -> Seen {
+        let mut record = Vec::new();
+        act.write(&mut record);
+        self.delivered += 1;
+        let id = DeliveryId::new(Seq::new(self.delivered), 0);
+        let delivery = Delivery::new(id, Time::new(7), record.into(), 0, true);
+        let finished = self.vat.run(&delivery, &self.shared, &mut self.space);
+        let Ok(Record::Crank(record)) = Record::parse(&finished.record) else {
+            panic!("not a crank record")
+        };
+        assert_eq!(record.consumed, id);
+        assert_eq!(record.number, CrankNumber::new(self.delivered));
+        let acts = record.acts().map(|act| act.expect("an act")).count();
+        match record.end {
+            CrankEnd::Committed {
+                state,
+                answer,
+                vat_ended,
+            } => Seen {
+                abandoned: None,
+                answer: answer.map(|answer| Payload::from_bytes(answer.to_vec())),
+                state: state.is_some(),
+                acts,
+                vat_ended,
+                note: finished.note,
+            },
+            CrankEnd::Abandoned {
+                rejection,
+                vat_ended,
+            } => Seen {
+                abandoned: Some(rejection),
+                answer: None,
+                state: false,
+                acts,
+                vat_ended,
+                note: finished.note,
+            },
+        }
+    }
+
+    fn start(&mut self, count: u64) -> Seen {
+        let args = Payload::of(&count).expect("encodes");
+        self.deliver(&Act::Spawn {
+            counter: 1,
+            kind: "actor",
+            args: args.bytes(),
+            name: "",
+        })
+    }
+
+    fn send(&mut self, method: &str) -> Seen {
+        self.deliver(&Act::Send {
+            to: self.vat.id(),
+            method,
+            args: &[],
+        })
+    }
+
+    fn count(&mut self) -> u64 {
+        self.send("count")
+            .answer
+            .expect("an answer")
+            .decode()
+            .expect("a number")
+    }
+
+    #[track_caller]
+    fn check_nothing_happened(&mut self, method: &str, cause: Cause, code: &str) {
+        let (count, rows) = (self.count(), self.vat.rows.clone());
+        let seen = self.send(method);
+        let rejection = seen.abandoned.expect("abandoned");
+        assert_eq!(
+            (rejection.cause(), rejection.code()),
+            (cause, code),
+            "{rejection}"
+        );
+        assert_eq!(seen.acts, 0);
+        assert_eq!(self.count(), count, "the state is what it was");
+        assert_eq!(self.vat.rows, rows, "the store is what it was");
+    }
+}
+
+#[test]
+fn abort_every_way_to_lose_a_crank_leaves_the_vat_as_it_was() {
+    let mut bench = Bench::started();
+    bench.check_nothing_happened("refuse", Cause::Refused, "no");
+    bench.check_nothing_happened("panic", Cause::Panicked, "panicked");
+    bench.check_nothing_happened("big_key", Cause::Illegal, "key");
+    bench.check_nothing_happened("empty_key", Cause::Illegal, "key");
+    bench.check_nothing_happened("bad_method", Cause::Illegal, "method_name");
+    bench.check_nothing_happened("big_args", Cause::Illegal, "arguments");
+    bench.check_nothing_happened("unknown_kind", Cause::Illegal, "unknown_kind");
+    bench.check_nothing_happened("many", Cause::Limit, "output_bytes");
+    bench.check_nothing_happened("after_exit", Cause::Illegal, "after_exit");
+    bench.check_nothing_happened("whatever", Cause::Refused, "no_such_method");
+}
+
+#[test]
+fn abort_panic_keeps_its_text_beside_the_record() {
+    let mut bench = Bench::started();
+    assert_eq!(bench.send("panic").note.as_deref(), Some("on purpose"));
+}
+
+#[test]
+fn commit_state_is_written_only_when_its_bytes_differ() {
+    let mut bench = Bench::started();
+    assert!(bench.send("add").state);
+    assert!(!bench.send("count").state);
+    assert_eq!(bench.count(), 2);
+}
+
+#[test]
+fn store_writes_stand_in_the_record_in_key_order() {
+    let mut bench = Bench::started();
+    let seen = bench.send("store");
+    assert!(seen.abandoned.is_none(), "{seen:?}");
+    assert_eq!(seen.acts, 3);
+    let keys: Vec<_> = bench.vat.rows.keys().map(|key| key.to_vec()).collect();
+    assert_eq!(keys, [b"a".to_vec(), b"b".to_vec()]);
+}
+
+#[test]
+fn spawn_ids_are_counted_per_vat_and_rolled_back_with_an_abort() {
+    let mut bench = Bench::started();
+    let child = |seen: Seen| {
+        seen.answer
+            .expect("an answer")
+            .decode::<VatId>()
+            .expect("an id")
+    };
+    assert_eq!(child(bench.send("spawn")), VatId::new(VatNumber::new(1), 1));
+    bench.send("unknown_kind");
+    assert_eq!(child(bench.send("spawn")), VatId::new(VatNumber::new(1), 2));
+}
+
+#[test]
+fn exit_failure_wins_over_success() {
+    let mut bench = Bench::started();
+    let seen = bench.send("fail");
+    assert!(seen.vat_ended);
+    assert_eq!(
+        seen.abandoned.expect("abandoned").cause(),
+        Cause::ExitFailure
+    );
+    let mut bench = Bench::started();
+    let seen = bench.send("exit");
+    assert!(seen.vat_ended && seen.abandoned.is_none() && seen.state);
+}
+
+#[test]
+fn start_that_is_refused_ends_the_vat() {
+    let mut bench = Bench::unstarted();
+    let seen = bench.start(0);
+    assert!(seen.vat_ended);
+    assert_eq!(seen.abandoned.expect("abandoned").code(), "zero");
+    assert!(bench.vat.rows.is_empty());
+}
+
+#[test]
+fn random_is_a_function_of_seed_vat_and_crank() {
+    let draw = |seen: Seen| {
+        seen.answer
+            .expect("answer")
+            .decode::<(u64, u64)>()
+            .expect("two")
+    };
+    let (mut one, mut two) = (Bench::started(), Bench::started());
+    let first = draw(one.send("random"));
+    assert_eq!(first, draw(two.send("random")));
+    assert_ne!(first.0, first.1);
+    assert_ne!(
+        first,
+        draw(one.send("random")),
+        "another crank draws something else"
+    );
+}
+
+/// A state whose encoding depends on the hash seed of the process.
+#[derive(Serialize, Deserialize)]
+struct Unordered(HashMap<u64, u64>);
+
+impl Vat for Unordered {
+    const KIND: &'static str = "unordered";
+    const VERSION: u32 = 1;
+    type Env = ();
+
+    fn create(_: &Crank<'_>, (): &(), _: &Message<'_>) -> Result<Self, Rejection> {
+        Ok(Self((0..1000).map(|n| (n, n)).collect()))
+    }
+
+    fn receive(&mut self, _: &Crank<'_>, (): &(), _: &Message<'_>) -> Answer {
+        Ok(Payload::empty())
+    }
+}
+
+#[test]
+fn debug_switch_catches_a_state_that_is_not_canonical() {
+    let mut kinds = Kinds::new();
+    kinds.add::<Unordered>(()).expect("one kind");
+    let mut bench = Bench::unstarted();
+    let kind = Arc::clone(kinds.get("unordered").expect("registered"));
+    bench.vat = LiveVat::unborn(VatId::new(VatNumber::HOST, 1), VatNumber::new(1), kind);
+    let seen = bench.start(1);
+    assert_eq!(seen.abandoned.expect("abandoned").code(), "not_canonical");
+}
