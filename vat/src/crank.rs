@@ -14,8 +14,7 @@ use crate::codec::put_bytes;
 use crate::ids::{CrankNumber, DeliveryId, Time, VatId, VatNumber};
 use crate::limits::{Limits, is_name};
 use crate::payload::encode_into;
-use crate::record::Act;
-use crate::record::act::write_send_head;
+use crate::record::act::{write_send_head, write_spawn_head};
 use crate::rejection::{Cause, Rejection};
 use crate::store::{self, Rows, Writes};
 use crate::vat::Kinds;
@@ -200,12 +199,12 @@ impl<'a> Crank<'a> {
     /// [`send`](Self::send). The id that is returned then names nothing.
     pub fn spawn<T: Serialize + ?Sized>(&self, kind: &str, args: &T) -> VatId {
         let nothing = VatId::new(self.vat_number, u64::MAX);
-        if self.shared.kinds.get(kind).is_none() {
+        let Some(version) = self.shared.kinds.get(kind).map(|known| known.version()) else {
             self.doom(Cause::Illegal, "unknown_kind", || {
                 format!("no kind {kind:?} is registered with this host")
             });
             return nothing;
-        }
+        };
         let Some(mut gathered) = self.gather() else {
             return nothing;
         };
@@ -215,16 +214,7 @@ impl<'a> Crank<'a> {
             self,
             args,
             |acts| {
-                // A spawn with empty arguments and no name, less those two: written below.
-                let mut head = Vec::with_capacity(kind.len() + 16);
-                Act::Spawn {
-                    counter,
-                    kind,
-                    args: &[],
-                    name: "",
-                }
-                .write(&mut head);
-                acts.extend_from_slice(&head[..head.len() - 2]);
+                write_spawn_head(acts, counter, kind, version);
             },
             |acts| put_bytes(acts, b""),
         );
@@ -451,10 +441,6 @@ pub struct Cursor<'c, 'a> {
 
 impl Cursor<'_, '_> {
     /// Turns the walk around: what is left of it comes from its other end.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it turns this walk, it makes no adapter"
-    )]
     #[must_use]
     pub fn rev(mut self) -> Self {
         self.forward = !self.forward;

@@ -172,6 +172,7 @@ impl Bench {
         self.deliver(&Act::Spawn {
             counter: 1,
             kind: "actor",
+            version: 1,
             args: args.bytes(),
             name: "",
         })

@@ -3,7 +3,7 @@
 //! | tag | act    | fields                                                        |
 //! |-----|--------|---------------------------------------------------------------|
 //! | 1   | send   | receiver (vat), method (text), arguments (bytes)              |
-//! | 2   | spawn  | counter (number), kind (text), arguments (bytes), root name (text, empty for none) |
+//! | 2   | spawn  | counter (number), kind (text), version (number), arguments (bytes), root name (text, empty for none) |
 //! | 3   | put    | key (bytes), value (bytes)                                    |
 //! | 4   | delete | key (bytes)                                                   |
 //! | 5   | forget | request id (text)                                             |
@@ -38,6 +38,8 @@ pub enum Act<'a> {
         counter: u64,
         /// The kind's name.
         kind: &'a str,
+        /// The version of the kind's code that its maker knew.
+        version: u32,
         /// The encoded arguments of its `create`.
         args: &'a [u8],
         /// The root name that the host gave it, or nothing.
@@ -80,12 +82,11 @@ impl<'a> Act<'a> {
             Act::Spawn {
                 counter,
                 kind,
+                version,
                 args,
                 name,
             } => {
-                out.push(SPAWN);
-                put_varint(out, counter);
-                put_bytes(out, kind.as_bytes());
+                write_spawn_head(out, counter, kind, version);
                 put_bytes(out, args);
                 put_bytes(out, name.as_bytes());
             }
@@ -122,6 +123,7 @@ impl<'a> Act<'a> {
             SPAWN => Self::Spawn {
                 counter: reader.varint("spawn counter")?,
                 kind: reader.text("kind")?,
+                version: reader.varint_u32("kind version")?,
                 args: reader.bytes("arguments")?,
                 name: reader.text("root name")?,
             },
@@ -151,6 +153,14 @@ pub(crate) fn write_send_head(out: &mut Vec<u8>, to: VatId, method: &str) {
     out.push(SEND);
     put_vat(out, to);
     put_bytes(out, method.as_bytes());
+}
+
+/// Appends a spawn up to its arguments; they follow with their length, then the root name.
+pub(crate) fn write_spawn_head(out: &mut Vec<u8>, counter: u64, kind: &str, version: u32) {
+    out.push(SPAWN);
+    put_varint(out, counter);
+    put_bytes(out, kind.as_bytes());
+    put_varint(out, u64::from(version));
 }
 
 /// The acts of a record or of an entry, with the offset at which each stands in the record.

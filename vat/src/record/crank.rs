@@ -250,6 +250,7 @@ mod tests {
             Act::Spawn {
                 counter: 4,
                 kind: "account",
+                version: 1,
                 args: &[],
                 name: "",
             },

@@ -233,6 +233,7 @@ mod tests {
         let spawn = Act::Spawn {
             counter: 9,
             kind: "k",
+            version: 1,
             args: b"",
             name: "root",
         };
