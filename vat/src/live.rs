@@ -336,7 +336,9 @@ fn drive(
                 kind.create(cx, &Message::new(name, args))
                     .map_err(Rejection::refused)?,
             );
-            Payload::empty()
+            // Who made it under a request id and asks again must be told the first vat's id.
+            Payload::of(&cx.me())
+                .map_err(|error| Rejection::with_cause(Cause::State, "id", error.to_string()))?
         }
         Act::Send { .. } if !started => {
             return Err(Rejection::with_cause(

@@ -1,0 +1,178 @@
+//! Reads fjall's log files without fjall, which would cut them at the first thing it does not understand.
+//!
+//! The format (fjall 3, one batch after the other, then zeros up to the preallocated length):
+//!
+//! ```text
+//! start   1 | items, u32 LE | fjall's own number, u64 LE
+//! item    2 | kind | compression | keyspace, u64 LE | key bytes, u16 LE | value bytes, u32 LE | stored bytes, u32 LE
+//!           | key | stored value
+//! end     3 | XXH3 of all items, u64 LE | "FJL" 3
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::layout::fjall_names;
+use crate::stored_group::{array, le_u64};
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const START_BYTES: usize = 13;
+const ITEM_HEADER_BYTES: usize = 21;
+const END_BYTES: usize = 13;
+const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
+/// The kind of an item that puts a value; all others delete.
+const KIND_VALUE: u8 = 0;
+const COMPRESSION_NONE: u8 = 0;
+
+/// One change in a batch of fjall's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogItem<'a> {
+    pub(crate) keyspace: u64,
+    pub(crate) key: &'a [u8],
+    /// The value put; `None` for a deletion, and for a value that is compressed.
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+/// One whole batch of fjall's log, checked against its checksum.
+#[derive(Debug)]
+pub(crate) struct LogBatch<'a> {
+    pub(crate) number: u64,
+    pub(crate) end: usize,
+    pub(crate) items: Vec<LogItem<'a>>,
+}
+
+/// Reads the batch that starts at `at`; the error says what is wrong with it.
+pub(crate) fn read_batch(bytes: &[u8], at: usize) -> Result<LogBatch<'_>, &'static str> {
+    const CUT: &str = "the batch is not whole";
+    let start = bytes.get(at..at + START_BYTES).ok_or(CUT)?;
+    if start[0] != START {
+        return Err("no batch starts here");
+    }
+    let count = u32::from_le_bytes(array(&start[1..5]));
+    let number = le_u64(&start[5..13]);
+    let items_at = at + START_BYTES;
+    let mut position = items_at;
+    let mut items = Vec::new();
+    for _ in 0..count {
+        let header = bytes
+            .get(position..position + ITEM_HEADER_BYTES)
+            .ok_or(CUT)?;
+        if header[0] != ITEM {
+            return Err("an item of the batch is not one");
+        }
+        let key_bytes = usize::from(u16::from_le_bytes(array(&header[11..13])));
+        let stored_bytes = u32::from_le_bytes(array(&header[17..21])) as usize;
+        let key_at = position + ITEM_HEADER_BYTES;
+        let key = bytes.get(key_at..key_at + key_bytes).ok_or(CUT)?;
+        let value_at = key_at + key_bytes;
+        let value = bytes.get(value_at..value_at + stored_bytes).ok_or(CUT)?;
+        let plain = header[1] == KIND_VALUE && header[2] == COMPRESSION_NONE;
+        items.push(LogItem {
+            keyspace: le_u64(&header[3..11]),
+            key,
+            value: plain.then_some(value),
+        });
+        position = value_at + stored_bytes;
+    }
+    let end = bytes.get(position..position + END_BYTES).ok_or(CUT)?;
+    if end[0] != END || end[9..13] != TRAILER {
+        return Err("the batch has no end");
+    }
+    if le_u64(&end[1..9]) != xxh3_64(&bytes[items_at..position]) {
+        return Err("the batch does not match its checksum");
+    }
+    Ok(LogBatch {
+        number,
+        end: position + END_BYTES,
+        items,
+    })
+}
+
+/// What follows the last whole batch of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// The end of the file, or zeros up to it.
+    Clean,
+    /// Bytes that are no batch, with no later batch behind them.
+    Torn,
+    /// Bytes that are no batch, with a later batch, whole, behind them.
+    Holed,
+}
+
+/// What one file of fjall's log was found to be.
+#[derive(Debug)]
+pub(crate) struct FileScan {
+    pub(crate) path: PathBuf,
+    /// Where the last whole batch ends.
+    pub(crate) whole_bytes: usize,
+    pub(crate) tail: Tail,
+    /// What is wrong behind it, in words.
+    pub(crate) why: &'static str,
+}
+
+/// The log files in `folder`, oldest first.
+pub(crate) fn log_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.parse::<u64>().ok());
+        let is_log = path
+            .extension()
+            .is_some_and(|extension| extension == fjall_names::LOG_EXTENSION);
+        if let (Some(number), true) = (number, is_log) {
+            found.push((number, path));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Reads one file and hands every whole batch, in order, to `on_batch`.
+pub(crate) fn scan_file(
+    path: &Path,
+    on_batch: &mut dyn FnMut(&LogBatch<'_>),
+) -> io::Result<FileScan> {
+    let bytes = std::fs::read(path)?;
+    let mut at = 0;
+    let mut last_number = None;
+    let why = loop {
+        if at == bytes.len() {
+            break "";
+        }
+        match read_batch(&bytes, at) {
+            Ok(batch) => {
+                on_batch(&batch);
+                last_number = Some(batch.number);
+                at = batch.end;
+            }
+            Err(why) => break why,
+        }
+    };
+    let tail = classify_tail(&bytes[at..], last_number);
+    Ok(FileScan {
+        path: path.to_path_buf(),
+        whole_bytes: at,
+        tail,
+        why,
+    })
+}
+
+fn classify_tail(tail: &[u8], last_number: Option<u64>) -> Tail {
+    if tail.iter().all(|&byte| byte == 0) {
+        return Tail::Clean;
+    }
+    // Bytes of a torn batch may look like the start of one; only one that checks out to its end, and is numbered
+    // later, was written later.
+    let later = (1..tail.len())
+        .filter(|&at| tail[at] == START)
+        .filter_map(|at| read_batch(tail, at).ok())
+        .any(|batch| !batch.items.is_empty() && last_number.is_none_or(|last| batch.number > last));
+    if later { Tail::Holed } else { Tail::Torn }
+}

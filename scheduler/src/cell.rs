@@ -1,0 +1,32 @@
+//! A vat that is in memory, or on its way there.
+
+use std::sync::{Arc, Mutex};
+
+use crankcase_vat::{Delivery, LiveVat, VatId};
+
+use crate::mailbox::Mailbox;
+use crate::state::Slot;
+
+/// What the kernel keeps of a vat that is in memory.
+pub(crate) struct Cell {
+    pub(crate) id: VatId,
+    pub(crate) slot: Slot,
+    /// Pushed to by the holder of the role, taken from by the worker that has the activation.
+    pub(crate) mailbox: Mailbox<Delivery>,
+    /// Locked by the worker that has the activation, for as long as it has it, so never waited
+    /// for. Nothing while the vat is being loaded, which counts as an activation.
+    pub(crate) live: Mutex<Option<LiveVat>>,
+}
+
+impl Cell {
+    /// A vat that was just made.
+    pub(crate) fn born(slot: Slot, live: LiveVat) -> Arc<Self> {
+        let mailbox = Mailbox::new();
+        Arc::new(Self { id: live.id(), slot, mailbox, live: Mutex::new(Some(live)) })
+    }
+
+    /// A vat that is to be loaded before it runs.
+    pub(crate) fn loading(slot: Slot, id: VatId) -> Arc<Self> {
+        Arc::new(Self { id, slot, mailbox: Mailbox::scheduled(), live: Mutex::new(None) })
+    }
+}

@@ -1,0 +1,230 @@
+//! The running kernel behind the host's handle: its parts, its role, its threads.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crankcase_journal::{Checkpointer, Committer};
+
+use crate::checkpointer::{self, CheckpointJob};
+use crate::committer::{self, CommitJob};
+use crate::error::{CloseError, OpenError, Poison};
+use crate::housekeeper;
+use crate::parts::Parts;
+use crate::role::Role;
+use crate::sequencer::{Item, Sequencer};
+use crate::ticket::Asked;
+use crate::worker;
+
+/// What every thread of a kernel holds.
+pub(crate) struct Engine {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) role: Role<Sequencer>,
+    /// Workers that have not left.
+    at_work: Mutex<usize>,
+    left: Condvar,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Arc<Parts>, sequencer: Sequencer, workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            role: Role::new(sequencer),
+            at_work: Mutex::new(workers),
+            left: Condvar::new(),
+        })
+    }
+
+    /// Has an item done by whoever holds the role.
+    pub(crate) fn submit(&self, item: Item) {
+        self.role.submit(item, &mut |after| after.perform(&self.parts));
+    }
+
+    /// Does something under the role.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Sequencer) -> R) -> R {
+        self.role.with(act, &mut |after| after.perform(&self.parts))
+    }
+
+    fn leave(&self) {
+        *self.at_work.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.left.notify_all();
+    }
+
+    /// Waits for the workers to leave; gives how many are still there at the deadline.
+    fn wait_for_workers(&self, deadline: Instant) -> usize {
+        let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        while *at_work > 0 {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            let waited = self.left.wait_timeout(at_work, left);
+            at_work = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *at_work
+    }
+
+    /// Repeats a step under the role, once for each group or checkpoint that is done, until it
+    /// says that it is through or the kernel has stopped.
+    fn step_until(&self, mut step: impl FnMut(&mut Sequencer) -> bool) {
+        loop {
+            let seen = self.parts.steps.load(Ordering::SeqCst);
+            if self.with(&mut step) || self.parts.poison.get().is_some() {
+                return;
+            }
+            self.parts.stall.sleep_while(|| {
+                self.parts.steps.load(Ordering::SeqCst) == seen
+                    && self.parts.poison.get().is_none()
+            });
+        }
+    }
+}
+
+impl Asked for Engine {
+    fn demand_commit(&self) {
+        self.role.submit_urgent(Item::DemandCommit, &mut |after| after.perform(&self.parts));
+    }
+
+    fn is_worker(&self) -> bool {
+        self.parts.is_worker()
+    }
+}
+
+/// Poisons the kernel when the thread that holds it panics: a thread of ours that is gone would
+/// otherwise leave others waiting for ever.
+struct PoisonOnPanic<'a>(&'a Engine, &'static str);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.parts.poison(Poison::Panic(format!("the {}", self.1)));
+            self.0.role.submit_urgent(Item::Poisoned, &mut |after| after.perform(&self.0.parts));
+            self.0.parts.stall.announce();
+        }
+    }
+}
+
+/// The threads of a kernel.
+pub(crate) struct Threads {
+    pool: rayon::ThreadPool,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts them.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Threads`] when the system does not give one.
+    pub(crate) fn start(
+        engine: &Arc<Engine>,
+        workers: usize,
+        committer: Committer,
+        checkpointer: Checkpointer,
+    ) -> Result<Self, OpenError> {
+        let cannot = |error: &dyn std::fmt::Display| OpenError::Threads(error.to_string());
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(workers)
+            .thread_name(|index| format!("crankcase-worker-{index}"))
+            .build()
+            .map_err(|error| cannot(&error))?;
+        let ids = pool.broadcast(|_| std::thread::current().id());
+        // This is the one place that sets it.
+        let _ = engine.parts.workers.set(ids);
+        let mut others = Vec::new();
+        let mut spawn = |name: &'static str, body: Box<dyn FnOnce(&Engine) + Send>| {
+            let engine = Arc::clone(engine);
+            let thread = std::thread::Builder::new().name(format!("crankcase-{name}"));
+            let thread = thread.spawn(move || {
+                let guard = PoisonOnPanic(&engine, name);
+                body(&engine);
+                drop(guard);
+            });
+            others.push(thread.map_err(|error| cannot(&error))?);
+            Ok::<(), OpenError>(())
+        };
+        spawn("committer", Box::new(move |e| committer::run(&e.parts, &e.role, committer)))?;
+        spawn(
+            "checkpointer",
+            Box::new(move |e| checkpointer::run(&e.parts, &e.role, checkpointer)),
+        )?;
+        spawn("housekeeper", Box::new(|e| housekeeper::run(&e.parts, &e.role)))?;
+        spawn(
+            "callbacks",
+            Box::new(|e| {
+                while let Some(wakers) = e.parts.callbacks.take() {
+                    for waker in wakers {
+                        // Host code: a panic in it is the host's, and is not to end this thread.
+                        let wake = std::panic::AssertUnwindSafe(|| waker.wake());
+                        if std::panic::catch_unwind(wake).is_err() {
+                            tracing::error!("a waker of the host panicked");
+                        }
+                    }
+                }
+            }),
+        )?;
+        let for_workers = Arc::clone(engine);
+        pool.spawn_broadcast(move |context| {
+            let guard = PoisonOnPanic(&for_workers, "worker");
+            worker::run(&for_workers.parts, &for_workers.role, context.index());
+            for_workers.leave();
+            drop(guard);
+        });
+        Ok(Self { pool, others })
+    }
+
+    /// Ends them all: no more inputs, the cranks that run are finished, all that is sequenced is
+    /// made durable, the tables are brought up to it, the journal is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`].
+    pub(crate) fn close(self, engine: &Arc<Engine>, timeout: Duration) -> Result<(), CloseError> {
+        let Self { pool, others } = self;
+        let parts = &engine.parts;
+        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 30));
+        parts.closing.store(true, Ordering::SeqCst);
+        parts.call_back(parts.admission.close());
+        parts.stop_workers();
+        let running = engine.wait_for_workers(deadline);
+        engine.step_until(Sequencer::settle_log);
+        if running > 0 {
+            engine.with(Sequencer::fail_waiters);
+            // The stuck threads keep the engine, and with it the journal and its lock.
+            drop(pool);
+            return Err(CloseError::Timeout { running, waited: timeout });
+        }
+        engine.step_until(Sequencer::settle_tables);
+        engine.with(Sequencer::fail_waiters);
+        let (done, checkpointer_left) = mpsc::channel();
+        if parts.checkpoints.give(CheckpointJob::Close { done }).is_ok() {
+            // An error means that it panicked, which has poisoned the kernel.
+            let _ = checkpointer_left.recv();
+        }
+        let (done, closed) = mpsc::channel();
+        let closed = match parts.commits.give(CommitJob::Close { done }) {
+            Ok(()) => closed.recv().unwrap_or(Ok(())),
+            Err(_) => Ok(()),
+        };
+        parts.commits.close();
+        parts.checkpoints.close();
+        parts.chores.close();
+        parts.callbacks.close();
+        for thread in others {
+            // A panic there has poisoned the kernel, which is reported below.
+            let _ = thread.join();
+        }
+        drop(pool);
+        match parts.poison.get() {
+            Some(poison) => Err(CloseError::Poisoned(poison.clone())),
+            None => Ok(closed?),
+        }
+    }
+}
+
+/// What tickets hold of the kernel: nothing that keeps it, so that a ticket that outlives it does
+/// not keep the journal locked.
+pub(crate) fn asked(engine: &Arc<Engine>) -> Weak<dyn Asked> {
+    let weak: Weak<Engine> = Arc::downgrade(engine);
+    weak
+}

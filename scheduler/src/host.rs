@@ -1,0 +1,310 @@
+//! What a host hands in: messages, new vats, and several of them as one.
+
+use std::collections::HashMap;
+
+use crankcase_vat::record::{Act, InputWriter, RequestRef};
+use crankcase_vat::{Limits, Payload, VatId, VatNumber, is_name};
+use serde::Serialize;
+
+use crate::error::SendError;
+use crate::kernel::Kernel;
+use crate::state::Outcome;
+use crate::ticket::Ticket;
+
+/// A message that was not sent for lack of room, as it would have been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsent {
+    /// The receiver.
+    pub to: VatId,
+    /// The method.
+    pub method: String,
+    /// The encoded arguments.
+    pub args: Payload,
+}
+
+/// One entry of an input, as it is put together: its acts, and the digest of what it asks for.
+pub(crate) struct Draft {
+    pub(crate) acts: Vec<u8>,
+    pub(crate) act_count: u64,
+    pub(crate) deliveries: u32,
+    pub(crate) names: Vec<String>,
+    digest: blake3::Hasher,
+    /// Vats that the entry makes, by their position in it. The ids that the host happens to have
+    /// given them are no part of the request's body: asked again, it would have given others.
+    made: HashMap<VatId, u64>,
+}
+
+impl Draft {
+    pub(crate) fn new() -> Self {
+        Self {
+            acts: Vec::new(),
+            act_count: 0,
+            deliveries: 0,
+            names: Vec::new(),
+            digest: blake3::Hasher::new(),
+            made: HashMap::new(),
+        }
+    }
+
+    fn hash(&mut self, tag: u8, parts: &[&[u8]]) {
+        self.digest.update(&[tag]);
+        for part in parts {
+            self.digest.update(&(part.len() as u64).to_le_bytes());
+            self.digest.update(part);
+        }
+    }
+
+    fn push(&mut self, act: &Act<'_>) {
+        act.write(&mut self.acts);
+        self.act_count += 1;
+        self.deliveries += u32::from(act.is_delivery());
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        limits: &Limits,
+        to: VatId,
+        method: &str,
+        args: &Payload,
+    ) -> Result<(), SendError> {
+        check_name("the method", method)?;
+        check_size(limits, args)?;
+        self.check_room()?;
+        match self.made.get(&to).copied() {
+            Some(position) => self.hash(2, &[&position.to_le_bytes()]),
+            None => self.hash(1, &[&to.to_bytes()]),
+        }
+        self.hash(3, &[method.as_bytes(), args.bytes()]);
+        self.push(&Act::Send { to, method, args: args.bytes() });
+        Ok(())
+    }
+
+    pub(crate) fn spawn(
+        &mut self,
+        kernel: &Kernel,
+        name: &str,
+        kind: &str,
+        args: &Payload,
+    ) -> Result<VatId, SendError> {
+        if !name.is_empty() {
+            check_name("the root name", name)?;
+            if self.names.iter().any(|known| known == name) {
+                return Err(SendError::NameTaken { name: name.to_owned() });
+            }
+        }
+        let version = kernel.kind_version(kind)?;
+        check_size(kernel.limits(), args)?;
+        self.check_room()?;
+        let counter = kernel.next_host_counter();
+        let id = VatId::new(VatNumber::HOST, counter);
+        self.hash(4, &[name.as_bytes(), kind.as_bytes(), args.bytes()]);
+        self.made.insert(id, self.act_count);
+        if !name.is_empty() {
+            self.names.push(name.to_owned());
+        }
+        self.push(&Act::Spawn { counter, kind, version, args: args.bytes(), name });
+        Ok(id)
+    }
+
+    pub(crate) fn forget(&mut self, request: &str) -> Result<(), SendError> {
+        check_request_id(request)?;
+        self.push(&Act::Forget { request });
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), SendError> {
+        if self.acts.len() > Limits::MAX_OUTPUT_BYTES {
+            return Err(SendError::Malformed {
+                what: "the input",
+                why: format!("one input holds at most {} bytes", Limits::MAX_OUTPUT_BYTES),
+            });
+        }
+        Ok(())
+    }
+
+    /// The digest of what is asked for.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        *self.digest.finalize().as_bytes()
+    }
+
+    /// Appends it to an input as an entry.
+    pub(crate) fn write(&self, request: Option<&str>, writer: &mut InputWriter) {
+        let request = request.map(|id| RequestRef { id, digest: self.digest() });
+        writer.push(request, self.act_count, &self.acts);
+    }
+
+    /// The room that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.acts.len() as u64
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), SendError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    let why = format!("{name:?} is no name: 1 to 255 bytes without control characters");
+    Err(SendError::Malformed { what, why })
+}
+
+pub(crate) fn check_request_id(id: &str) -> Result<(), SendError> {
+    check_name("the request id", id)
+}
+
+fn check_size(limits: &Limits, args: &Payload) -> Result<(), SendError> {
+    let (len, limit) = (args.bytes().len(), limits.payload_bytes);
+    if len <= limit {
+        return Ok(());
+    }
+    let why = format!("{len} bytes are above the limit of {limit} bytes");
+    Err(SendError::Malformed { what: "the arguments", why })
+}
+
+/// Several messages and new vats as one atomic input: all of them enter the order in one record,
+/// or none does. See [`Kernel::batch`].
+#[must_use = "nothing is sent until `submit` is called"]
+pub struct Batch<'k> {
+    kernel: &'k Kernel,
+    request: Option<String>,
+    draft: Draft,
+}
+
+impl<'k> Batch<'k> {
+    pub(crate) fn new(kernel: &'k Kernel, request: Option<String>) -> Self {
+        Self { kernel, request, draft: Draft::new() }
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when it is malformed; the batch is as it was.
+    pub fn send<T: Serialize + ?Sized>(
+        &mut self,
+        to: VatId,
+        method: &str,
+        args: &T,
+    ) -> Result<(), SendError> {
+        self.draft.send(self.kernel.limits(), to, method, &Payload::of(args)?)
+    }
+
+    /// Adds a new vat, and gives its id, which can be sent to in the same batch.
+    ///
+    /// Under a request id that came before, nothing is made, and the id given here names nothing:
+    /// the outcome holds the first one's.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when it is malformed; the batch is as it was.
+    pub fn spawn<T: Serialize + ?Sized>(
+        &mut self,
+        kind: &str,
+        args: &T,
+    ) -> Result<VatId, SendError> {
+        self.draft.spawn(self.kernel, "", kind, &Payload::of(args)?)
+    }
+
+    /// Adds a new vat with a root name, by which [`Kernel::root`] finds it for ever.
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn); a name that is taken is refused by
+    /// [`submit`](Self::submit).
+    pub fn spawn_named<T: Serialize + ?Sized>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        args: &T,
+    ) -> Result<VatId, SendError> {
+        if name.is_empty() {
+            check_name("the root name", name)?;
+        }
+        self.draft.spawn(self.kernel, name, kind, &Payload::of(args)?)
+    }
+
+    /// Adds that a request id is needed no longer.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Malformed`] when it can be no id.
+    pub fn forget(&mut self, request: &str) -> Result<(), SendError> {
+        self.draft.forget(request)
+    }
+
+    /// How many messages and new vats are in it.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.draft.deliveries as usize
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.draft.act_count == 0
+    }
+
+    /// Hands it in. The ticket settles with one outcome for each message and new vat, in order;
+    /// a new vat's is its id.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing of it will happen.
+    pub fn submit(self) -> Result<Ticket<Vec<Outcome>>, SendError> {
+        self.kernel.submit(self.draft, self.request.as_deref(), <[Outcome]>::to_vec)
+    }
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("request", &self.request)
+            .field("deliveries", &self.draft.deliveries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An input under a request id. See [`Kernel::request`].
+#[derive(Debug)]
+#[must_use = "nothing is sent until one of its methods is called"]
+pub struct Request<'k> {
+    pub(crate) kernel: &'k Kernel,
+    pub(crate) id: String,
+}
+
+impl<'k> Request<'k> {
+    /// As [`Kernel::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; [`SendError::Conflict`] when the id came with another body.
+    pub fn send<T: Serialize + ?Sized>(
+        self,
+        to: VatId,
+        method: &str,
+        args: &T,
+    ) -> Result<Ticket<Outcome>, SendError> {
+        let mut draft = Draft::new();
+        draft.send(self.kernel.limits(), to, method, &Payload::of(args)?)?;
+        self.kernel.submit(draft, Some(&self.id), crate::kernel::only)
+    }
+
+    /// As [`Kernel::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn spawn<T: Serialize + ?Sized>(
+        self,
+        kind: &str,
+        args: &T,
+    ) -> Result<Ticket<Result<VatId, crankcase_vat::Rejection>>, SendError> {
+        let mut draft = Draft::new();
+        draft.spawn(self.kernel, "", kind, &Payload::of(args)?)?;
+        self.kernel.submit(draft, Some(&self.id), crate::kernel::only_id)
+    }
+
+    /// As [`Kernel::batch`].
+    pub fn batch(self) -> Batch<'k> {
+        Batch::new(self.kernel, Some(self.id))
+    }
+}

@@ -1,0 +1,618 @@
+//! The kernel in the host's hand.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::time::Duration;
+
+use crankcase_journal::{ActivityHash, Identity, Recovered};
+use crankcase_vat::record::InputWriter;
+use crankcase_vat::{Limits, Payload, Rejection, Vat, VatId};
+use serde::Serialize;
+
+use crate::builder::KernelBuilder;
+use crate::clock::RunningClock;
+use crate::engine::{Engine, Threads, asked};
+use crate::error::{
+    ClockError, CloseError, ReadError, RunError, SendError, TrySendError, WaitError,
+};
+use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
+use crate::housekeeper::state_in_tables;
+use crate::order::CommitOrder;
+use crate::sequencer::{EntryTicket, FoundState, InputItem, Item};
+use crate::state::Outcome;
+use crate::stats::{Counters, Stats};
+use crate::ticket::{Convert, Ticket, TicketCell};
+
+/// Inputs that wait for a run (`Dispatch` order).
+#[derive(Default)]
+struct Waiting {
+    writer: InputWriter,
+    deliveries: u32,
+    entries: Vec<EntryTicket>,
+    /// Request ids among them, with the digest of the body and the entry.
+    requests: HashMap<String, ([u8; 32], usize)>,
+    names: Vec<String>,
+}
+
+/// A running kernel: vats, their order, and the journal that makes it last.
+///
+/// It is shared by reference or in an `Arc`; all calls may come from any thread, except from inside
+/// a crank, where those that would wait say so instead. See the crate's page for a whole host.
+pub struct Kernel {
+    engine: Arc<Engine>,
+    threads: Option<Threads>,
+    clock: RunningClock,
+    host_counter: AtomicU64,
+    waiting: Mutex<Waiting>,
+    /// Held by the run that is going on.
+    run: Mutex<()>,
+    identity: Identity,
+    recovered: Recovered,
+    drop_timeout: Duration,
+}
+
+/// The outcome of an input with one delivery.
+pub(crate) fn only(outcomes: &[Outcome]) -> Outcome {
+    outcomes.first().cloned().unwrap_or_else(|| Ok(Payload::empty()))
+}
+
+/// The id of the vat that an input made.
+pub(crate) fn only_id(outcomes: &[Outcome]) -> Result<VatId, Rejection> {
+    Ok(only(outcomes)?.decode()?)
+}
+
+impl Kernel {
+    /// Starts building a kernel whose journal is in the directory `path`.
+    pub fn builder(path: impl AsRef<Path>) -> KernelBuilder {
+        KernelBuilder::new(path.as_ref())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller, at the end of opening")]
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        threads: Threads,
+        clock: RunningClock,
+        host_spawned: u64,
+        identity: Identity,
+        recovered: Recovered,
+        drop_timeout: Duration,
+    ) -> Self {
+        Self {
+            engine,
+            threads: Some(threads),
+            clock,
+            host_counter: AtomicU64::new(host_spawned),
+            waiting: Mutex::default(),
+            run: Mutex::new(()),
+            identity,
+            recovered,
+            drop_timeout,
+        }
+    }
+
+    /// Sends a message to a vat. The ticket settles with what the vat's `receive` returned in that
+    /// one crank, or with the rejection.
+    ///
+    /// Waits while the bound on inputs is exceeded ([`KernelBuilder::host_input_bytes`]); messages
+    /// of one thread are sequenced in the order in which it sends them.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; the message was not sent.
+    pub fn send<T: Serialize + ?Sized>(
+        &self,
+        to: VatId,
+        method: &str,
+        args: &T,
+    ) -> Result<Ticket<Outcome>, SendError> {
+        self.send_payload(to, method, &Payload::of(args)?)
+    }
+
+    /// Sends a message whose arguments are encoded already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn send_payload(
+        &self,
+        to: VatId,
+        method: &str,
+        args: &Payload,
+    ) -> Result<Ticket<Outcome>, SendError> {
+        let mut draft = Draft::new();
+        draft.send(self.limits(), to, method, args)?;
+        self.submit(draft, None, only)
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] with the message when there is none.
+    pub fn try_send<T: Serialize + ?Sized>(
+        &self,
+        to: VatId,
+        method: &str,
+        args: &T,
+    ) -> Result<Ticket<Outcome>, TrySendError> {
+        let args = Payload::of(args).map_err(SendError::from)?;
+        let mut draft = Draft::new();
+        draft.send(self.limits(), to, method, &args)?;
+        self.check_open()?;
+        if !self.engine.parts.admission.try_enter(draft.bytes()) {
+            return Err(TrySendError::Full(Unsent { to, method: method.to_owned(), args }));
+        }
+        Ok(self.submit_admitted(draft, None, only)?)
+    }
+
+    /// Waits, without blocking the thread, until there may be room for an input.
+    pub async fn room(&self) {
+        let admission = &self.engine.parts.admission;
+        poll_fn(|context| {
+            if admission.poll_room(context.waker()) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Makes a vat. The ticket settles with its id once its `create` has committed.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was made.
+    pub fn spawn<T: Serialize + ?Sized>(
+        &self,
+        kind: &str,
+        args: &T,
+    ) -> Result<Ticket<Result<VatId, Rejection>>, SendError> {
+        let mut draft = Draft::new();
+        draft.spawn(self, "", kind, &Payload::of(args)?)?;
+        self.submit(draft, None, only_id)
+    }
+
+    /// Makes a vat with a root name, by which [`root`](Self::root) finds it for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was made. [`SendError::NameTaken`] when the name stands for a vat.
+    pub fn spawn_named<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        kind: &str,
+        args: &T,
+    ) -> Result<Ticket<Result<VatId, Rejection>>, SendError> {
+        let mut batch = self.batch();
+        batch.spawn_named(name, kind, args)?;
+        let cell = batch.submit()?;
+        Ok(cell.converted(only_id))
+    }
+
+    /// Starts a batch: several messages and new vats as one atomic input.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self, None)
+    }
+
+    /// Starts an input under a request id of the host's choosing. The same id with the same body,
+    /// also after a crash, gives the first outcome and does not run again; with another body it is
+    /// a [`SendError::Conflict`]. Ids are kept until [`forget`](Self::forget).
+    pub fn request(&self, id: impl Into<String>) -> Request<'_> {
+        Request { kernel: self, id: id.into() }
+    }
+
+    /// Forgets a request id, as an input of its own. The ticket settles when that is released. An
+    /// id that is not known is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was forgotten.
+    pub fn forget(&self, request: &str) -> Result<Ticket<()>, SendError> {
+        let mut draft = Draft::new();
+        draft.forget(request)?;
+        self.submit(draft, None, |_| ())
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.engine.parts.crank.limits
+    }
+
+    pub(crate) fn kind_version(&self, kind: &str) -> Result<u32, SendError> {
+        match self.engine.parts.crank.kinds.get(kind) {
+            Some(kind) => Ok(kind.version()),
+            None => Err(SendError::UnknownKind { kind: kind.to_owned() }),
+        }
+    }
+
+    pub(crate) fn next_host_counter(&self) -> u64 {
+        self.host_counter.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        let parts = &self.engine.parts;
+        if let Some(poison) = parts.poison.get() {
+            return Err(SendError::Poisoned(poison.clone()));
+        }
+        if parts.closing.load(Ordering::SeqCst) {
+            return Err(SendError::Closing);
+        }
+        Ok(())
+    }
+
+    /// Hands in an entry, waiting for room.
+    pub(crate) fn submit<T>(
+        &self,
+        draft: Draft,
+        request: Option<&str>,
+        convert: Convert<T>,
+    ) -> Result<Ticket<T>, SendError> {
+        self.check_open()?;
+        let admission = &self.engine.parts.admission;
+        if !admission.try_enter(draft.bytes()) {
+            if self.engine.parts.is_worker() {
+                return Err(SendError::NoRoom { why: "the call comes from inside a crank" });
+            }
+            if self.engine.parts.order == CommitOrder::Dispatch {
+                return Err(SendError::NoRoom { why: "the inputs wait for `run`" });
+            }
+            if !admission.enter(draft.bytes()) {
+                self.check_open()?;
+                return Err(SendError::Closing);
+            }
+        }
+        self.submit_admitted(draft, request, convert)
+    }
+
+    /// Hands in an entry that has taken its room.
+    fn submit_admitted<T>(
+        &self,
+        draft: Draft,
+        request: Option<&str>,
+        convert: Convert<T>,
+    ) -> Result<Ticket<T>, SendError> {
+        let bytes = draft.bytes();
+        let handed_in = match self.engine.parts.order {
+            CommitOrder::Completion => self.hand_in(draft, request),
+            CommitOrder::Dispatch => self.keep_for_run(draft, request),
+        };
+        match handed_in {
+            Ok(cell) => Ok(Ticket::new(cell, asked(&self.engine), convert)),
+            Err(error) => {
+                let parts = &self.engine.parts;
+                parts.call_back(parts.admission.leave(bytes));
+                Err(error)
+            }
+        }
+    }
+
+    fn hand_in(&self, draft: Draft, request: Option<&str>) -> Result<Arc<TicketCell>, SendError> {
+        let cell = TicketCell::new(true);
+        let mut writer = InputWriter::new();
+        if let Some(id) = request {
+            check_request_id(id)?;
+        }
+        draft.write(request, &mut writer);
+        let entry = EntryTicket {
+            first: 0,
+            count: draft.deliveries,
+            cells: vec![Arc::clone(&cell)],
+            bytes: draft.bytes(),
+        };
+        let record = writer.finish(self.clock.now(), None).into();
+        let input = InputItem { record, entries: vec![entry] };
+        if request.is_none() && draft.names.is_empty() {
+            self.engine.submit(Item::Input(Box::new(input)));
+        } else {
+            if self.engine.parts.is_worker() {
+                let why = "a crank cannot wait for the answer whether it is new";
+                return Err(SendError::NoRoom { why });
+            }
+            let request = request.map(|id| (id, draft.digest()));
+            self.engine.with(|sequencer| sequencer.admit(request, &draft.names, input))?;
+        }
+        Ok(cell)
+    }
+
+    fn keep_for_run(
+        &self,
+        draft: Draft,
+        request: Option<&str>,
+    ) -> Result<Arc<TicketCell>, SendError> {
+        let mut waiting = self.waiting();
+        let cell = TicketCell::new(false);
+        if let Some(id) = request {
+            check_request_id(id)?;
+            let digest = draft.digest();
+            if let Some((known, entry)) = waiting.requests.get(id).copied() {
+                if known != digest {
+                    return Err(SendError::Conflict { id: id.to_owned() });
+                }
+                waiting.entries[entry].cells.push(Arc::clone(&cell));
+                let parts = &self.engine.parts;
+                parts.call_back(parts.admission.leave(draft.bytes()));
+                return Ok(cell);
+            }
+            let known = self.engine.with(|sequencer| {
+                let known = sequencer.known_request(id, digest);
+                if let Some(Ok(())) = known {
+                    sequencer.attach(id, Arc::clone(&cell));
+                }
+                known
+            });
+            if let Some(known) = known {
+                known?;
+                let parts = &self.engine.parts;
+                parts.call_back(parts.admission.leave(draft.bytes()));
+                return Ok(cell);
+            }
+        }
+        if let Some(name) = draft.names.iter().find(|name| waiting.names.contains(name)) {
+            return Err(SendError::NameTaken { name: name.clone() });
+        }
+        self.engine.with(|sequencer| sequencer.check_names(&draft.names))?;
+        if let Some(id) = request {
+            let entry = waiting.entries.len();
+            waiting.requests.insert(id.to_owned(), (draft.digest(), entry));
+        }
+        draft.write(request, &mut waiting.writer);
+        let first = waiting.deliveries;
+        waiting.deliveries += draft.deliveries;
+        waiting.entries.push(EntryTicket {
+            first,
+            count: draft.deliveries,
+            cells: vec![Arc::clone(&cell)],
+            bytes: draft.bytes(),
+        });
+        waiting.names.extend(draft.names);
+        Ok(cell)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In `Dispatch` order, runs at most `budget` cranks: takes the inputs that wait, and returns
+    /// when the budget is spent or nothing is left to run, and everything is released. Cranks
+    /// beyond the budget may run ahead; none of them gets a place.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]; [`RunError::RunsByItself`] in `Completion` order.
+    pub fn run(&self, budget: u64) -> Result<(), RunError> {
+        match self.engine.parts.order {
+            CommitOrder::Completion => Err(RunError::RunsByItself),
+            CommitOrder::Dispatch => self.open_run(Some(budget)),
+        }
+    }
+
+    /// Returns when nothing is left to run and everything is released. In `Dispatch` order it is
+    /// a run without a budget; in `Completion` order it waits for the kernel, which runs by
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    pub fn run_until_idle(&self) -> Result<(), RunError> {
+        match self.engine.parts.order {
+            CommitOrder::Completion => {
+                self.check_run()?;
+                self.wait_for_idle()
+            }
+            CommitOrder::Dispatch => self.open_run(None),
+        }
+    }
+
+    fn check_run(&self) -> Result<(), RunError> {
+        if self.engine.parts.is_worker() {
+            return Err(WaitError::InsideCrank.into());
+        }
+        match self.check_open() {
+            Err(SendError::Poisoned(poison)) => Err(RunError::Poisoned(poison)),
+            Err(_) => Err(RunError::Closing),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn wait_for_idle(&self) -> Result<(), RunError> {
+        let done = TicketCell::new(true);
+        self.engine.submit(Item::WhenIdle(Arc::clone(&done)));
+        Ok(Ticket::new(done, asked(&self.engine), |_| ()).wait()?)
+    }
+
+    fn open_run(&self, budget: Option<u64>) -> Result<(), RunError> {
+        self.check_run()?;
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        // A run that a crash cut short goes to its end first, as it would have then.
+        if self.engine.with(|sequencer| sequencer.state().open_run().is_some()) {
+            self.wait_for_idle()?;
+        }
+        let inputs = std::mem::take(&mut *self.waiting());
+        let done = TicketCell::new(true);
+        self.engine.with(|sequencer| {
+            let anything = !inputs.writer.is_empty()
+                || (sequencer.state().waiting() > 0 && budget != Some(0));
+            let input = anything.then(|| InputItem {
+                record: inputs.writer.finish(self.clock.now(), Some(budget)).into(),
+                entries: inputs.entries,
+            });
+            sequencer.run(input, Arc::clone(&done));
+        });
+        let ended = Ticket::new(done, asked(&self.engine), |_| ()).wait();
+        drop(run);
+        Ok(ended?)
+    }
+
+    /// Sets the clock of a kernel that was built with [`Clock::Manual`](crate::Clock::Manual).
+    ///
+    /// # Errors
+    ///
+    /// [`ClockError`]; the clock was not set.
+    pub fn set_time(&self, to: u64) -> Result<(), ClockError> {
+        self.clock.set(to)
+    }
+
+    /// The vat that a root name stands for, if one was ever given that name. The answer is given
+    /// when what it rests on is released.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Wait`].
+    pub fn root(&self, name: &str) -> Result<Option<VatId>, ReadError> {
+        let cell = TicketCell::new(true);
+        self.check_outside()?;
+        let found = self.engine.with(|sequencer| sequencer.root(name, Arc::clone(&cell)));
+        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
+        Ok(found)
+    }
+
+    /// Reads a vat's state between two of its cranks, without a record. The answer is given when
+    /// what was seen is released. It is the state as sequenced: what a crank that is still running
+    /// will make of it is not seen.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn read<V: Vat, R>(
+        &self,
+        vat: VatId,
+        look: impl FnOnce(&V) -> R,
+    ) -> Result<R, ReadError> {
+        self.check_outside()?;
+        let cell = TicketCell::new(true);
+        let (found, kind) =
+            self.engine.with(|sequencer| sequencer.read(vat, Arc::clone(&cell)));
+        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
+        if let Some(found) = kind.filter(|kind| kind != V::KIND) {
+            return Err(ReadError::OtherKind { vat, found, asked: V::KIND });
+        }
+        let bytes = match found {
+            FoundState::Nobody => None,
+            FoundState::Bytes(bytes) => Some(bytes),
+            FoundState::InTables => {
+                state_in_tables(&self.engine.parts, vat).map_err(ReadError::Journal)?
+            }
+        };
+        let bytes = bytes.ok_or(ReadError::NoSuchVat { vat })?;
+        let state: V = Payload::from_bytes(bytes).decode()?;
+        Ok(look(&state))
+    }
+
+    fn check_outside(&self) -> Result<(), WaitError> {
+        if self.engine.parts.is_worker() {
+            return Err(WaitError::InsideCrank);
+        }
+        if self.engine.parts.poison.get().is_some() {
+            return Err(self.engine.parts.why_unsettled());
+        }
+        Ok(())
+    }
+
+    /// Figures of the running kernel. They wait for nothing, and so are exempt from release.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let parts = &self.engine.parts;
+        let (vats, in_memory, waiting, durable) = self.engine.with(|sequencer| {
+            let state = sequencer.state();
+            (state.vats().len(), sequencer.in_memory(), state.waiting(), sequencer.durable())
+        });
+        let counters = &parts.counters;
+        let now = parts.born.elapsed();
+        let running_for = parts.running.iter().filter_map(|since| {
+            let since = Duration::from_nanos(since.load(Ordering::Relaxed));
+            (!since.is_zero()).then(|| now.saturating_sub(since))
+        });
+        Stats {
+            sequenced: parts.watermarks.sequenced(),
+            durable: durable.seq(),
+            released: parts.watermarks.released(),
+            activity_hash: durable.hash(),
+            cranks: Counters::get(&counters.cranks),
+            abandoned: Counters::get(&counters.abandoned),
+            inputs: Counters::get(&counters.inputs),
+            groups: Counters::get(&counters.groups),
+            group_bytes: Counters::get(&counters.group_bytes),
+            group_syncs: Counters::get(&counters.group_syncs),
+            witness_syncs: Counters::get(&counters.witness_syncs),
+            checkpoints: Counters::get(&counters.checkpoints),
+            vats: vats as u64,
+            vats_in_memory: in_memory as u64,
+            waiting,
+            longest_crank: Duration::from_nanos(Counters::get(&counters.longest_crank_ns)),
+            running_for: running_for.max(),
+            poison: parts.poison.get().cloned(),
+        }
+    }
+
+    /// The activity hash of what is durable.
+    #[must_use]
+    pub fn activity_hash(&self) -> ActivityHash {
+        self.engine.with(|sequencer| sequencer.durable().hash())
+    }
+
+    /// Who the journal is: its kernel id, timeline, order and seed.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub const fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Closes the kernel: takes no more inputs, lets the cranks that run come to their end, makes
+    /// everything sequenced durable, and closes the journal. Deliveries that wait stay in it.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`]; what was released is safe in every case.
+    pub fn close(mut self, timeout: Duration) -> Result<(), CloseError> {
+        if self.engine.parts.is_worker() {
+            return Err(CloseError::InsideCrank);
+        }
+        match self.threads.take() {
+            Some(threads) => {
+                let closed = threads.close(&self.engine, timeout);
+                self.fail_kept();
+                closed
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Tells whoever waits for inputs that no run has taken.
+    fn fail_kept(&self) {
+        for cell in std::mem::take(&mut *self.waiting()).entries.into_iter().flat_map(|e| e.cells) {
+            self.engine.parts.call_back(cell.fail(WaitError::Closed));
+        }
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let Some(threads) = self.threads.take() else { return };
+        if self.engine.parts.is_worker() {
+            tracing::error!("a kernel was dropped inside one of its own cranks; it is not closed");
+            self.engine.parts.stop_workers();
+            return;
+        }
+        if let Err(error) = threads.close(&self.engine, self.drop_timeout) {
+            tracing::warn!(%error, "a kernel that was dropped did not close cleanly");
+        }
+        self.fail_kept();
+    }
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel")
+            .field("order", &self.engine.parts.order)
+            .field("sequenced", &self.engine.parts.watermarks.sequenced())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! What the threads of one kernel share beside the sequencer's role: the lines between them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Waker;
+use std::thread::ThreadId;
+use std::time::Instant;
+
+use crankcase_journal::Tables;
+use crankcase_vat::Shared as CrankShared;
+
+use crate::admission::Admission;
+use crate::cell::Cell;
+use crate::checkpointer::CheckpointJob;
+use crate::committer::CommitJob;
+use crate::error::{Poison, WaitError};
+use crate::hand_over::HandOver;
+use crate::housekeeper::Chore;
+use crate::order::CommitOrder;
+use crate::run_queue::RunQueue;
+use crate::stall::Stall;
+use crate::stats::Counters;
+use crate::watermarks::Watermarks;
+
+/// The gate of `Dispatch` order is open: any vat may run ahead.
+pub(crate) const GATE_OPEN: u64 = u64::MAX;
+
+/// See the module's text.
+pub(crate) struct Parts {
+    pub(crate) order: CommitOrder,
+    /// What every crank needs: kinds, limits, seed.
+    pub(crate) crank: CrankShared,
+    pub(crate) run_queue: RunQueue<Arc<Cell>>,
+    pub(crate) watermarks: Watermarks,
+    pub(crate) admission: Admission,
+    pub(crate) commits: HandOver<CommitJob>,
+    pub(crate) checkpoints: HandOver<CheckpointJob>,
+    pub(crate) chores: HandOver<Chore>,
+    /// Wakers of the host's tasks, for the thread that calls the host back.
+    pub(crate) callbacks: HandOver<Vec<Waker>>,
+    pub(crate) tables: Tables,
+    /// The slot whose vat alone may run while the reorder buffer is full, or [`GATE_OPEN`].
+    /// Written by the holder of the role.
+    pub(crate) gate: AtomicU64,
+    /// Vats that a closed gate turned away, until it lets them in.
+    pub(crate) turned_away: Mutex<Vec<Arc<Cell>>>,
+    /// No more inputs.
+    pub(crate) closing: AtomicBool,
+    /// Workers put down what they have and leave.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) poison: OnceLock<Poison>,
+    pub(crate) workers: OnceLock<Vec<ThreadId>>,
+    pub(crate) counters: Counters,
+    /// Groups and checkpoints done; whoever closes the kernel waits for it to move.
+    pub(crate) steps: AtomicU64,
+    /// Where workers sleep while the role is full.
+    pub(crate) stall: Stall,
+    /// For each worker, when the crank began that it is in, in nanoseconds after `born`, or 0.
+    pub(crate) running: Vec<AtomicU64>,
+    pub(crate) born: Instant,
+}
+
+impl Parts {
+    /// Whether the calling thread runs cranks of this kernel.
+    pub(crate) fn is_worker(&self) -> bool {
+        let me = std::thread::current().id();
+        self.workers.get().is_some_and(|workers| workers.contains(&me))
+    }
+
+    /// Stops the kernel for good; the first reason stays. The tickets are failed by the holder of
+    /// the role.
+    pub(crate) fn poison(&self, why: Poison) {
+        if self.poison.set(why.clone()).is_ok() {
+            tracing::error!(%why, "the kernel stops");
+        }
+        self.stop_workers();
+        self.call_back(self.admission.close());
+    }
+
+    /// Has the workers leave at the end of their cranks.
+    pub(crate) fn stop_workers(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.run_queue.stop();
+        self.stall.announce();
+    }
+
+    /// What a ticket is told that the kernel cannot settle any more.
+    pub(crate) fn why_unsettled(&self) -> WaitError {
+        match self.poison.get() {
+            Some(poison) => WaitError::Indeterminate(poison.clone()),
+            None => WaitError::Closed,
+        }
+    }
+
+    /// Has the host's wakers called by the thread that does that.
+    pub(crate) fn call_back(&self, wakers: Vec<Waker>) {
+        if wakers.is_empty() {
+            return;
+        }
+        if let Err(wakers) = self.callbacks.give(wakers) {
+            // The kernel is closed, so no thread of it is left that must not run host code.
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether a vat may run ahead of its turn.
+    #[inline]
+    pub(crate) fn may_run(&self, cell: &Cell) -> bool {
+        let gate = self.gate.load(Ordering::SeqCst);
+        gate == GATE_OPEN || gate == cell.slot.index() as u64
+    }
+}

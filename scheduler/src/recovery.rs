@@ -1,0 +1,240 @@
+//! Opening: tables, then `apply` of every later record, then the deliveries that wait.
+//!
+//! Everything that can be refused is refused before a thread is started.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
+
+use crankcase_journal::{Durability, Groups, Opened, Tables};
+use crankcase_vat::record::Record;
+use crankcase_vat::{Delivery, DeliveryId, Kinds, RecordBytes, Seq};
+
+use crate::admission::Admission;
+use crate::builder::KernelBuilder;
+use crate::clock::RunningClock;
+use crate::engine::{Engine, Threads};
+use crate::error::OpenError;
+use crate::hand_over::HandOver;
+use crate::kernel::Kernel;
+use crate::order::CommitOrder;
+use crate::parts::{GATE_OPEN, Parts};
+use crate::run_queue::RunQueue;
+use crate::sequencer::Sequencer;
+use crate::stall::Stall;
+use crate::state::{Effect, Slot, State};
+use crate::stats::Counters;
+use crate::watermarks::Watermarks;
+
+/// A state brought up to the end of the order.
+pub(crate) struct Recovered {
+    pub(crate) state: State,
+    /// Records applied behind the tables, and their bytes.
+    pub(crate) replayed: (u64, u64),
+}
+
+/// The tables' state with every later record applied.
+///
+/// # Errors
+///
+/// [`OpenError::Damaged`] when a record cannot be read or contradicts those before it.
+pub(crate) fn recover(
+    order: CommitOrder,
+    tables: &Tables,
+    groups: &Groups,
+    last: Seq,
+) -> Result<Recovered, OpenError> {
+    let mut state = State::load(order, &tables.snapshot()?)?;
+    let mut replayed = (0, 0);
+    let mut effects: Vec<Effect> = Vec::new();
+    if state.last() < last {
+        for group in groups.from(state.last().next()) {
+            let group = group?;
+            for (seq, record) in group.records() {
+                if seq <= state.last() {
+                    continue;
+                }
+                apply_validated(&mut state, seq, record, &mut effects)?;
+                effects.clear();
+                replayed.0 += 1;
+                replayed.1 += record.len() as u64;
+            }
+        }
+    }
+    if state.last() != last {
+        return Err(OpenError::Damaged {
+            what: format!("the log ends at record {last}, and the state at {}", state.last()),
+            place: "the journal".to_owned(),
+        });
+    }
+    Ok(Recovered { state, replayed })
+}
+
+/// Applies a record that was read back.
+pub(crate) fn apply_validated(
+    state: &mut State,
+    seq: Seq,
+    record: &[u8],
+    effects: &mut Vec<Effect>,
+) -> Result<(), OpenError> {
+    let applied = state.apply(record, effects);
+    match applied {
+        Ok(applied) if applied == seq => Ok(()),
+        Ok(applied) => Err(OpenError::Damaged {
+            what: format!("record {seq} was read where {applied} belongs"),
+            place: format!("record {seq}"),
+        }),
+        Err(why) => Err(OpenError::contradiction(seq, &why)),
+    }
+}
+
+/// The bodies of the deliveries that wait, by vat, from the records that produced them.
+fn waiting_deliveries(
+    state: &State,
+    groups: &Groups,
+) -> Result<Vec<(Slot, Vec<Delivery>)>, OpenError> {
+    let mut wanted: BTreeMap<Seq, Vec<(u32, Slot, bool)>> = BTreeMap::new();
+    for (slot, entry) in state.vats().iter() {
+        for waiting in entry.waiting() {
+            let of_record = wanted.entry(waiting.delivery.seq).or_default();
+            of_record.push((waiting.delivery.index, slot, waiting.from_host));
+        }
+    }
+    let mut found: BTreeMap<Slot, Vec<Delivery>> = BTreeMap::new();
+    let mut group: Option<crankcase_journal::StoredGroup> = None;
+    for (seq, mut deliveries) in wanted {
+        let missing = || OpenError::Damaged {
+            what: "a delivery that waits is not where it was produced".to_owned(),
+            place: format!("record {seq}"),
+        };
+        if !group.as_ref().is_some_and(|group| group.first() <= seq && seq <= group.last()) {
+            group = groups.containing(seq)?;
+        }
+        let bytes = group.as_ref().and_then(|group| group.record(seq)).ok_or_else(missing)?;
+        let record: RecordBytes = bytes.into();
+        let (time, offsets) = delivery_offsets(&record).ok_or_else(missing)?;
+        deliveries.sort_unstable();
+        for (index, slot, from_host) in deliveries {
+            let offset = *offsets.get(index as usize).ok_or_else(missing)?;
+            let id = DeliveryId::new(seq, index);
+            let delivery = Delivery::new(id, time, Arc::clone(&record), offset, from_host);
+            found.entry(slot).or_default().push(delivery);
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Where the deliveries of a record stand in it, and the time they carry.
+fn delivery_offsets(record: &[u8]) -> Option<(crankcase_vat::Time, Vec<usize>)> {
+    let mut offsets = Vec::new();
+    let mut gather = |mut acts: crankcase_vat::record::Acts<'_>| {
+        while let Some(act) = acts.next_at() {
+            let (offset, act) = act.ok()?;
+            if act.is_delivery() {
+                offsets.push(offset);
+            }
+        }
+        Some(())
+    };
+    let time = match Record::parse(record).ok()? {
+        Record::Crank(crank) => {
+            gather(crank.acts())?;
+            crank.now
+        }
+        Record::Input(input) => {
+            for entry in input.entries() {
+                gather(entry.ok()?.acts())?;
+            }
+            input.time
+        }
+    };
+    Some((time, offsets))
+}
+
+/// Whether the host knows the kinds of all vats that live.
+fn check_kinds(state: &State, kinds: &Kinds) -> Result<(), OpenError> {
+    for stored in state.kinds().iter().filter(|kind| kind.live > 0) {
+        match kinds.get(&stored.name) {
+            None => {
+                return Err(OpenError::UnknownKind {
+                    kind: stored.name.clone(),
+                    version: stored.version,
+                });
+            }
+            Some(kind) if kind.version() != stored.version => {
+                return Err(OpenError::OtherKindVersion {
+                    kind: stored.name.clone(),
+                    stored: stored.version,
+                    registered: kind.version(),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Opens a kernel as its builder says.
+pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
+    let settings = builder.settings();
+    let directory = (builder.durability != Durability::None).then_some(builder.path.as_path());
+    let fresh = builder.fresh_identity();
+    let opened = crankcase_journal::open(directory, &settings, &fresh)?;
+    let Opened { identity, committer, checkpointer, groups, tables, recovered } = opened;
+    let stored = CommitOrder::from_code(identity.order).ok_or_else(|| OpenError::Damaged {
+        what: format!("{} stands for no commit order", identity.order),
+        place: "the journal's identity".to_owned(),
+    })?;
+    if stored != builder.order {
+        return Err(OpenError::OtherOrder { stored, asked: builder.order });
+    }
+    if builder.seed.is_some_and(|seed| seed != identity.seed) {
+        return Err(OpenError::OtherSeed);
+    }
+    let Recovered { state, replayed } = recover(stored, &tables, &groups, recovered.last)?;
+    check_kinds(&state, &builder.kinds)?;
+    let waiting = waiting_deliveries(&state, &groups)?;
+
+    let workers = builder.workers;
+    let parts = Arc::new(Parts {
+        order: stored,
+        crank: builder.shared(identity.seed),
+        run_queue: RunQueue::new(workers),
+        watermarks: Watermarks::new(recovered.last),
+        admission: Admission::new(builder.host_input_bytes),
+        commits: HandOver::new(),
+        checkpoints: HandOver::new(),
+        chores: HandOver::new(),
+        callbacks: HandOver::new(),
+        tables,
+        gate: AtomicU64::new(GATE_OPEN),
+        turned_away: Mutex::new(Vec::new()),
+        closing: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
+        poison: OnceLock::new(),
+        workers: OnceLock::new(),
+        counters: Counters::default(),
+        steps: AtomicU64::new(0),
+        stall: Stall::new(),
+        running: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+        born: Instant::now(),
+    });
+    let mut pace = builder.pace;
+    pace.drop_below_checkpoint =
+        builder.retention == crankcase_journal::Retention::DropBelowCheckpoint
+            || builder.durability == Durability::None;
+    let clock = RunningClock::new(builder.clock, state.time());
+    let host_spawned = state.host_spawned();
+    let sequencer =
+        Sequencer::new(Arc::clone(&parts), pace, state, committer.durable(), replayed);
+    let engine = Engine::new(parts, sequencer, workers);
+    engine.with(|sequencer| {
+        for (slot, deliveries) in waiting {
+            sequencer.restore(slot, deliveries);
+        }
+    });
+    let threads = Threads::start(&engine, workers, committer, checkpointer)?;
+    Ok(Kernel::new(engine, threads, clock, host_spawned, identity, recovered, builder.drop_timeout))
+}

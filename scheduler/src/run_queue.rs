@@ -1,0 +1,200 @@
+//! The line of vats that can run, and the sleep of the workers that find it empty.
+//!
+//! # Who is awake
+//!
+//! When messages cost nothing, a second worker only gets in the way: two threads that hand a chatty
+//! vat back and forth did six tenths of what one did. When a crank takes a microsecond or more, a
+//! second worker does almost as much again. So:
+//!
+//! * A push wakes a sleeper if no worker is awake, or if cranks are *costly* just now.
+//! * Otherwise one sleeper is a **watcher**: it wakes every [`WATCH`], and takes over if the line
+//!   is not empty and either cranks are costly or no crank has been finished since it last looked,
+//!   that is, if the workers that are awake are stuck in long cranks.
+//! * A worker that is awake with another while cranks are cheap goes to watch.
+//!
+//! # Why no runnable vat is left lying
+//!
+//! Pushes and the decision to sleep are made under one lock. A worker sleeps without a time limit
+//! only when the line is empty or another sleeper watches; a push that finds no watcher and a
+//! sleeper wakes one, which becomes the watcher; so does a worker that takes a vat and leaves others. So a vat in the line is seen by a worker that is
+//! awake, or by the watcher within two of its rounds.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
+
+/// How often the watcher looks.
+pub(crate) const WATCH: Duration = Duration::from_millis(1);
+
+struct Inner<T> {
+    line: VecDeque<T>,
+    /// Workers that are not in here.
+    awake: usize,
+    /// Workers that sleep without a time limit.
+    sleeping: usize,
+    /// Workers that sleep and look now and then.
+    watching: usize,
+    stopped: bool,
+}
+
+/// See the module's text.
+pub struct RunQueue<T> {
+    inner: Mutex<Inner<T>>,
+    wake: Condvar,
+    /// Whether cranks are costly enough for a second worker; a hint, so nothing hangs on it.
+    costly: AtomicBool,
+    /// Cranks finished by all workers, roughly; only compared with itself.
+    progress: AtomicU64,
+    /// Length of the line; a hint for workers that hold a vat of their own.
+    len: AtomicU64,
+}
+
+impl<T> RunQueue<T> {
+    /// An empty line for `workers` workers, all of which count as awake until they first ask.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                line: VecDeque::new(),
+                awake: workers,
+                sleeping: 0,
+                watching: 0,
+                stopped: false,
+            }),
+            wake: Condvar::new(),
+            costly: AtomicBool::new(false),
+            progress: AtomicU64::new(0),
+            len: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts runnable vats at the back of the line.
+    #[inline]
+    pub fn push_all(&self, runnable: impl IntoIterator<Item = T>) {
+        let mut inner = lock(&self.inner);
+        let before = inner.line.len();
+        inner.line.extend(runnable);
+        if inner.line.len() == before {
+            return;
+        }
+        self.len.store(inner.line.len() as u64, Ordering::Relaxed);
+        let asleep = inner.sleeping + inner.watching;
+        let wanted = inner.awake == 0
+            || self.costly.load(Ordering::Relaxed)
+            || (inner.watching == 0 && inner.sleeping > 0);
+        if asleep > 0 && wanted {
+            drop(inner);
+            #[cfg(not(feature = "mutant-run-queue-no-wake"))]
+            self.wake.notify_one();
+        }
+    }
+
+    /// Puts one runnable vat at the back of the line.
+    #[inline]
+    pub fn push(&self, runnable: T) {
+        self.push_all(std::iter::once(runnable));
+    }
+
+    /// Whether the line looked empty a moment ago.
+    #[inline]
+    pub fn looks_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// Notes that cranks were finished, and whether they are costly.
+    #[inline]
+    pub fn note(&self, cranks: u64, costly: bool) {
+        self.progress.fetch_add(cranks, Ordering::Relaxed);
+        if self.costly.load(Ordering::Relaxed) != costly {
+            self.costly.store(costly, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether cranks are costly just now.
+    #[inline]
+    pub fn is_costly(&self) -> bool {
+        self.costly.load(Ordering::Relaxed)
+    }
+
+    /// Gives up `mine`, if there is one, for the first in the line.
+    #[inline]
+    pub fn exchange(&self, mine: Option<T>) -> Option<T> {
+        let mut inner = lock(&self.inner);
+        inner.line.extend(mine);
+        let first = inner.line.pop_front();
+        self.left(inner);
+        first
+    }
+
+    /// Notes what an awake worker leaves in the line, and sees to it that someone watches it.
+    #[inline]
+    fn left(&self, inner: MutexGuard<'_, Inner<T>>) {
+        self.len.store(inner.line.len() as u64, Ordering::Relaxed);
+        if !inner.line.is_empty() && inner.watching == 0 && inner.sleeping > 0 {
+            drop(inner);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The next vat to run, waiting for one; nothing once the queue is stopped.
+    pub fn next(&self) -> Option<T> {
+        let mut inner = lock(&self.inner);
+        // With another worker awake and cheap cranks, this one would only be in the way.
+        let mut surplus = inner.awake > 1 && !self.is_costly();
+        let mut seen = self.progress.load(Ordering::Relaxed);
+        inner.awake -= 1;
+        loop {
+            if inner.stopped {
+                inner.awake += 1;
+                return None;
+            }
+            let others_stuck = inner.awake == 0 || self.is_costly();
+            if !inner.line.is_empty() && (others_stuck || !surplus) {
+                inner.awake += 1;
+                let first = inner.line.pop_front();
+                self.left(inner);
+                return first;
+            }
+            if inner.awake > 0 && inner.watching == 0 {
+                inner.watching += 1;
+                inner = self.watch(inner);
+                inner.watching -= 1;
+                let now = self.progress.load(Ordering::Relaxed);
+                surplus = now != seen;
+                seen = now;
+            } else {
+                inner.sleeping += 1;
+                inner = wait(&self.wake, inner);
+                inner.sleeping -= 1;
+                surplus = true;
+                seen = self.progress.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[cfg(not(crankcase_loom))]
+    fn watch<'a>(
+        &self,
+        inner: MutexGuard<'a, Inner<T>>,
+    ) -> MutexGuard<'a, Inner<T>> {
+        let waited = self.wake.wait_timeout(inner, WATCH);
+        waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+    }
+
+    /// A model has no clock; a round of the watcher can end at any moment.
+    #[cfg(crankcase_loom)]
+    fn watch<'a>(
+        &self,
+        inner: MutexGuard<'a, Inner<T>>,
+    ) -> MutexGuard<'a, Inner<T>> {
+        drop(inner);
+        loom::thread::yield_now();
+        lock(&self.inner)
+    }
+
+    /// Makes every [`next`](Self::next) return nothing.
+    pub fn stop(&self) {
+        lock(&self.inner).stopped = true;
+        self.wake.notify_all();
+    }
+}

@@ -1,0 +1,778 @@
+//! What the holder of the sequencer's role does: gives completed records their places, applies
+//! them, and passes on what follows.
+//!
+//! The deciding is in [`State::apply`]; this is the doing: the group that is forming, the mailboxes
+//! of the vats in memory, the tickets, the reorder buffer of `Dispatch` order, and the moments at
+//! which a group is handed to the committer or an epoch is frozen. It never waits: what takes time
+//! goes to another thread through a hand-over.
+
+mod reorder;
+mod tickets;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crankcase_journal::{Durable, Group, RowBatch};
+use crankcase_vat::{Delivery, DeliveryId, LiveVat, RecordBytes, Seq, VatId};
+
+use crate::cell::Cell;
+use crate::checkpointer::CheckpointJob;
+use crate::committer::{CommitJob, Committed, Release};
+use crate::error::{Poison, SendError};
+use crate::housekeeper::{Chore, Load, NewerRow};
+use crate::mailbox::Pushed;
+use crate::order::CommitOrder;
+use crate::parts::Parts;
+use crate::role::Duty;
+use crate::state::{Effect, Frozen, Outcome, Slot, State, ThawList, VatEntry};
+use crate::stats::Counters;
+use crate::ticket::TicketCell;
+
+pub(crate) use tickets::EntryTicket;
+
+use reorder::Reorder;
+use tickets::Tickets;
+
+/// A crank's record, on its way to its place.
+pub(crate) struct CrankItem {
+    pub(crate) slot: Slot,
+    pub(crate) record: RecordBytes,
+    pub(crate) note: Option<Box<str>>,
+}
+
+/// An input's record with what waits for its outcomes, one for each entry.
+pub(crate) struct InputItem {
+    pub(crate) record: RecordBytes,
+    pub(crate) entries: Vec<EntryTicket>,
+}
+
+/// Where a read of a vat's state finds it.
+#[derive(Debug, Clone)]
+pub(crate) enum FoundState {
+    /// No such vat, or it has not been started.
+    Nobody,
+    /// Here are its bytes.
+    Bytes(Vec<u8>),
+    /// The tables have it.
+    InTables,
+}
+
+/// What the holder of the role is asked to do.
+pub(crate) enum Item {
+    /// Sequence a crank's record.
+    Crank(CrankItem),
+    /// Sequence an input.
+    Input(Box<InputItem>),
+    /// Settle the ticket when the kernel is idle and everything is released.
+    WhenIdle(Arc<TicketCell>),
+    /// Someone waits for what is sequenced.
+    DemandCommit,
+    /// The committer has done a group.
+    Committed(Box<Committed>),
+    /// The checkpointer has written the epoch that was frozen.
+    Checkpointed,
+    /// The kernel was stopped: whoever waits is to be told.
+    Poisoned,
+}
+
+/// How the sequencer paces itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Bytes in the forming group that ask for a commit.
+    pub(crate) group_bytes: usize,
+    /// Bytes sequenced and not durable above which nothing more is sequenced.
+    pub(crate) undurable_bytes: usize,
+    /// Bytes of records after which an epoch is frozen.
+    pub(crate) checkpoint_bytes: u64,
+    /// Records after which an epoch is frozen.
+    pub(crate) checkpoint_records: u64,
+    /// Changed vats after which an epoch is frozen.
+    pub(crate) checkpoint_vats: usize,
+    /// Vats that may stay in memory.
+    pub(crate) vats_in_memory: usize,
+    /// Records that may wait for their turn in `Dispatch` order.
+    pub(crate) reorder_records: usize,
+    /// Whether groups below the checkpoint are dropped.
+    pub(crate) drop_below_checkpoint: bool,
+}
+
+/// An epoch that is frozen and not yet in the tables.
+enum Checkpoint {
+    None,
+    /// Its records are not all durable.
+    Frozen { at: Seq, rows: RowBatch, thaw: ThawList },
+    /// The checkpointer has it.
+    Writing { at: Seq, thaw: ThawList },
+}
+
+/// See the module's text.
+pub(crate) struct Sequencer {
+    parts: Arc<Parts>,
+    pace: Pace,
+    state: State,
+    group: Group,
+    releases: Vec<Release>,
+    /// Vats in memory, by slot.
+    cells: Vec<Option<Arc<Cell>>>,
+    in_memory: usize,
+    /// Where the search for vats to unload goes on.
+    unload_from: u32,
+    effects: Vec<Effect>,
+    runnable: Vec<Arc<Cell>>,
+    ended: Vec<Arc<Cell>>,
+    tickets: Tickets,
+    reorder: Reorder,
+    /// Those that wait for the kernel to be idle.
+    idle_waiters: Vec<Arc<TicketCell>>,
+    /// Whether someone outside waits for something in the forming group.
+    demanded: bool,
+    /// Bytes of the group that the committer has.
+    committing: Option<usize>,
+    /// The last proof of what is durable.
+    durable: Durable,
+    spare: Vec<(Group, Vec<Release>)>,
+    checkpoint: Checkpoint,
+    bytes_since_checkpoint: u64,
+    records_since_checkpoint: u64,
+    was_full: bool,
+    failed: bool,
+    /// Groups and checkpoints that were done in this tenure.
+    steps: u64,
+}
+
+/// What is left to do when the role is put down.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct After {
+    run: Option<Arc<Cell>>,
+    commit: Option<CommitJob>,
+    announce: bool,
+}
+
+impl After {
+    /// Does it.
+    pub(crate) fn perform(self, parts: &Parts) {
+        if let Some(cell) = self.perform_but_run(parts) {
+            parts.run_queue.push(cell);
+        }
+    }
+
+    /// Does it, except for the one vat that became runnable, if it is just one: a worker runs it
+    /// itself.
+    #[inline]
+    pub(crate) fn perform_but_run(self, parts: &Parts) -> Option<Arc<Cell>> {
+        if let Some(job) = self.commit {
+            give_commit(parts, job);
+        }
+        if self.announce {
+            parts.stall.announce();
+        }
+        self.run
+    }
+}
+
+fn give_commit(parts: &Parts, job: CommitJob) {
+    if let Err(CommitJob::Commit { releases, .. }) = parts.commits.give(job) {
+        // The committer has left, so the kernel is closed.
+        for release in releases {
+            parts.call_back(release.cell.fail(parts.why_unsettled()));
+        }
+    }
+}
+
+impl Sequencer {
+    /// A sequencer that goes on from `state`; `since` is what was recovered behind the tables.
+    pub(crate) fn new(
+        parts: Arc<Parts>,
+        pace: Pace,
+        state: State,
+        durable: Durable,
+        since: (u64, u64),
+    ) -> Self {
+        let mut group = Group::new();
+        group.reset(state.last().next());
+        Self {
+            parts,
+            pace,
+            group,
+            releases: Vec::new(),
+            cells: Vec::new(),
+            in_memory: 0,
+            unload_from: 0,
+            effects: Vec::new(),
+            runnable: Vec::new(),
+            ended: Vec::new(),
+            tickets: Tickets::default(),
+            reorder: Reorder::default(),
+            idle_waiters: Vec::new(),
+            demanded: false,
+            committing: None,
+            durable,
+            spare: Vec::new(),
+            checkpoint: Checkpoint::None,
+            records_since_checkpoint: since.0,
+            bytes_since_checkpoint: since.1,
+            was_full: false,
+            failed: false,
+            steps: 0,
+            state,
+        }
+    }
+
+    /// Sequences one record.
+    #[inline]
+    fn sequence(&mut self, record: &RecordBytes) -> Option<Seq> {
+        let seq = match self.state.apply(record, &mut self.effects) {
+            Ok(seq) => seq,
+            Err(why) => {
+                self.fail(Poison::Contradiction(why.to_string()));
+                return None;
+            }
+        };
+        let placed = self.group.push(record);
+        assert_eq!(placed, seq, "the group and the state count records alike");
+        self.parts.watermarks.sequence(seq);
+        Some(seq)
+    }
+
+    fn sequence_crank(&mut self, item: &CrankItem) {
+        let Some(seq) = self.sequence(&item.record) else { return };
+        if let Some(note) = &item.note {
+            self.group.push_note(seq, note.to_string());
+        }
+        Counters::add(&self.parts.counters.cranks, 1);
+        self.perform(&item.record);
+    }
+
+    /// Sequences an input and registers what waits for it.
+    pub(crate) fn sequence_input(&mut self, input: InputItem) {
+        if self.failed {
+            return self.refuse(input);
+        }
+        let seq = self.state.last().next();
+        // Registered first: a delivery to nobody is answered by the record itself.
+        for entry in input.entries {
+            self.tickets.register(seq, entry, &mut self.releases, &mut self.demanded);
+        }
+        if self.sequence(&input.record).is_some() {
+            Counters::add(&self.parts.counters.inputs, 1);
+            self.perform(&input.record);
+        }
+    }
+
+    fn refuse(&self, input: InputItem) {
+        for entry in input.entries {
+            for cell in entry.cells {
+                self.parts.call_back(cell.fail(self.parts.why_unsettled()));
+            }
+            self.parts.call_back(self.parts.admission.leave(entry.bytes));
+        }
+    }
+
+    /// Does what follows from the record that was just applied.
+    #[inline]
+    fn perform(&mut self, record: &RecordBytes) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Deliver { slot, delivery, time, offset, from_host } => {
+                    let delivery =
+                        Delivery::new(delivery, time, Arc::clone(record), offset, from_host);
+                    self.deliver(slot, delivery);
+                }
+                Effect::Answer { delivery, outcome } => self.answer(delivery, outcome),
+                Effect::Born { slot, id, number, kind } => {
+                    let name = &self.state.kinds()[usize::from(kind)].name;
+                    match self.parts.crank.kinds.get(name) {
+                        Some(kind) => {
+                            let live = LiveVat::unborn(id, number, Arc::clone(kind));
+                            self.put_cell(Cell::born(slot, live));
+                        }
+                        None => {
+                            let why = format!("vat {id} is of the unknown kind {name:?}");
+                            self.fail(Poison::Contradiction(why));
+                        }
+                    }
+                }
+                Effect::Ended { slot } => self.end(slot),
+            }
+        }
+        self.effects = effects;
+    }
+
+    #[inline]
+    fn deliver(&mut self, slot: Slot, delivery: Delivery) {
+        let cell = match self.cells.get(slot.index()) {
+            Some(Some(cell)) => cell,
+            _ => self.load(slot),
+        };
+        if cell.mailbox.push(delivery) == Pushed::MakeRunnable {
+            let cell = Arc::clone(cell);
+            self.runnable.push(cell);
+        }
+    }
+
+    fn put_cell(&mut self, cell: Arc<Cell>) {
+        let index = cell.slot.index();
+        if self.cells.len() <= index {
+            self.cells.resize(index + 1, None);
+        }
+        self.cells[index] = Some(cell);
+        self.in_memory += 1;
+    }
+
+    /// Has a vat that is not in memory loaded; its cell takes deliveries from now on.
+    #[cold]
+    fn load(&mut self, slot: Slot) -> &Arc<Cell> {
+        let entry = self.state.vat(slot);
+        let cell = Cell::loading(slot, entry.id);
+        let load = load_of(entry, &self.state.kinds()[usize::from(entry.kind)].name, &cell);
+        self.put_cell(cell);
+        // Once the housekeeper has left, the kernel is closed and nothing runs any more.
+        let _ = self.parts.chores.give(Chore::Load(Box::new(load)));
+        self.cells[slot.index()].as_ref().expect("it was just put there")
+    }
+
+    fn end(&mut self, slot: Slot) {
+        if let Some(cell) = self.cells.get_mut(slot.index()).and_then(Option::take) {
+            cell.mailbox.close();
+            self.in_memory -= 1;
+            self.ended.push(cell);
+        }
+        self.reorder.clear(slot);
+    }
+
+    #[inline]
+    fn answer(&mut self, delivery: DeliveryId, outcome: Outcome) {
+        if outcome.is_err() {
+            Counters::add(&self.parts.counters.abandoned, 1);
+        }
+        let done = self.tickets.answer(delivery, outcome, &mut self.releases);
+        if let Some(done) = done {
+            self.demanded |= done.waited;
+            self.parts.call_back(self.parts.admission.leave(done.bytes));
+        }
+    }
+
+    /// Takes an input that must be looked at before it becomes a record: one under a request id,
+    /// or one that gives names.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Conflict`] or [`SendError::NameTaken`]; nothing was sequenced then.
+    pub(crate) fn admit(
+        &mut self,
+        request: Option<(&str, [u8; 32])>,
+        names: &[String],
+        input: InputItem,
+    ) -> Result<(), SendError> {
+        if let Some((id, digest)) = request
+            && let Some(known) = self.known_request(id, digest)
+        {
+            known?;
+            for entry in input.entries {
+                self.parts.call_back(self.parts.admission.leave(entry.bytes));
+                for cell in entry.cells {
+                    self.attach(id, cell);
+                }
+            }
+            return Ok(());
+        }
+        self.check_names(names)?;
+        self.sequence_input(input);
+        Ok(())
+    }
+
+    /// Whether the names are free.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NameTaken`] with the first that is not.
+    pub(crate) fn check_names(&self, names: &[String]) -> Result<(), SendError> {
+        match names.iter().find(|name| self.state.root(name).is_some()) {
+            None => Ok(()),
+            Some(name) => Err(SendError::NameTaken { name: name.clone() }),
+        }
+    }
+
+    /// Whether the request is known, and if so whether with the same body.
+    pub(crate) fn known_request(
+        &self,
+        id: &str,
+        digest: [u8; 32],
+    ) -> Option<Result<(), SendError>> {
+        let known = self.state.request(id)?;
+        Some(if known.digest == digest {
+            Ok(())
+        } else {
+            Err(SendError::Conflict { id: id.to_owned() })
+        })
+    }
+
+    /// Has a ticket settle with the outcome of a request that is known.
+    pub(crate) fn attach(&mut self, id: &str, cell: Arc<TicketCell>) {
+        let Some(request) = self.state.request(id) else { return };
+        cell.take();
+        if request.is_settled() {
+            let outcomes = request.outcomes.iter().flatten().cloned().collect();
+            self.release(Release { cell, outcomes });
+        } else {
+            self.tickets.attach(request, cell);
+        }
+    }
+
+    /// Settles a ticket once everything sequenced so far is released.
+    pub(crate) fn release(&mut self, release: Release) {
+        if self.failed {
+            return self.parts.call_back(release.cell.fail(self.parts.why_unsettled()));
+        }
+        if self.group.is_empty() && self.committing.is_none() {
+            return self.parts.call_back(release.cell.settle(Arc::new(release.outcomes)));
+        }
+        self.demanded |= release.cell.sequence();
+        self.releases.push(release);
+    }
+
+    /// Finds a vat's state, and has the ticket settle when what was found is released.
+    pub(crate) fn read(
+        &mut self,
+        vat: VatId,
+        cell: Arc<TicketCell>,
+    ) -> (FoundState, Option<String>) {
+        let found = match self.state.find(vat).map(|slot| self.state.vat(slot)) {
+            None => (FoundState::Nobody, None),
+            Some(entry) => {
+                let kind = self.state.kinds()[usize::from(entry.kind)].name.clone();
+                let state = match entry.newer_state() {
+                    Some(state) => FoundState::Bytes(state.to_vec()),
+                    None if entry.stored => FoundState::InTables,
+                    None => FoundState::Nobody,
+                };
+                (state, Some(kind))
+            }
+        };
+        self.release(Release { cell, outcomes: Vec::new() });
+        self.demanded = true;
+        found
+    }
+
+    /// Finds a root, and has the ticket settle when what was found is released.
+    pub(crate) fn root(&mut self, name: &str, cell: Arc<TicketCell>) -> Option<VatId> {
+        let found = self.state.root(name);
+        self.release(Release { cell, outcomes: Vec::new() });
+        self.demanded = true;
+        found
+    }
+
+    fn is_idle(&self) -> bool {
+        match self.state.order() {
+            CommitOrder::Completion => self.state.waiting() == 0,
+            // Without an open run nothing more is sequenced, whatever waits.
+            CommitOrder::Dispatch => self.state.open_run().is_none(),
+        }
+    }
+
+    /// The state, for whoever holds the role.
+    pub(crate) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The last proof of what is durable.
+    pub(crate) const fn durable(&self) -> Durable {
+        self.durable
+    }
+
+    /// Vats in memory.
+    pub(crate) const fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
+    /// In `Dispatch` order, sequences every record whose turn has come, while a run is open.
+    fn take_turns(&mut self) {
+        while !self.failed && !self.is_full() && self.state.open_run().is_some() {
+            let Some((_, slot)) = self.state.turn() else { break };
+            let Some(item) = self.reorder.pop(slot) else { break };
+            self.sequence_crank(&item);
+        }
+        self.move_gate();
+    }
+
+    /// Closes the gate while too many records wait for their turn, for all but the vat whose turn
+    /// it is, and lets in those that were turned away and may pass.
+    fn move_gate(&mut self) {
+        if self.reorder.len() < self.pace.reorder_records
+            && self.parts.gate.load(Ordering::Relaxed) == crate::parts::GATE_OPEN
+        {
+            return;
+        }
+        let closed = self.reorder.len() >= self.pace.reorder_records;
+        let gate = match self.state.turn() {
+            Some((_, slot)) if closed => slot.index() as u64,
+            _ => crate::parts::GATE_OPEN,
+        };
+        if self.parts.gate.swap(gate, Ordering::SeqCst) == gate {
+            return;
+        }
+        let mut away =
+            self.parts.turned_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut at = 0;
+        while at < away.len() {
+            if self.parts.may_run(&away[at]) {
+                self.runnable.push(away.swap_remove(at));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Whether a checkpoint is due.
+    fn checkpoint_due(&self) -> bool {
+        matches!(self.checkpoint, Checkpoint::None)
+            && (self.bytes_since_checkpoint >= self.pace.checkpoint_bytes
+                || self.records_since_checkpoint >= self.pace.checkpoint_records
+                || self.state.touched() >= self.pace.checkpoint_vats)
+    }
+
+    /// Hands the forming group over, with the epoch that ends with it if a checkpoint is due.
+    fn cut_group(&mut self) -> CommitJob {
+        self.bytes_since_checkpoint += self.group.bytes_len() as u64;
+        self.records_since_checkpoint += self.group.len() as u64;
+        self.committing = Some(self.group.bytes_len());
+        self.demanded = false;
+        let (mut group, releases) = self.spare.pop().unwrap_or_default();
+        group.reset(self.state.last().next());
+        let group = std::mem::replace(&mut self.group, group);
+        let releases = std::mem::replace(&mut self.releases, releases);
+        if self.checkpoint_due() {
+            self.freeze();
+        }
+        CommitJob::Commit { group, releases }
+    }
+
+    fn freeze(&mut self) {
+        let (at, rows, thaw) = Frozen::split(self.state.freeze());
+        self.checkpoint = Checkpoint::Frozen { at, rows, thaw };
+        self.bytes_since_checkpoint = 0;
+        self.records_since_checkpoint = 0;
+    }
+
+    fn committed(&mut self, committed: Committed) {
+        let Committed { group, releases, durable } = committed;
+        self.committing = None;
+        if self.spare.len() < 2 {
+            self.spare.push((group, releases));
+        }
+        match durable {
+            None => self.fail_waiters(),
+            Some(durable) => {
+                self.durable = durable;
+                self.write_checkpoint();
+            }
+        }
+    }
+
+    /// Has the frozen epoch written, once all of its records are durable.
+    fn write_checkpoint(&mut self) {
+        match std::mem::replace(&mut self.checkpoint, Checkpoint::None) {
+            Checkpoint::Frozen { at, rows, thaw } if at <= self.durable.seq() => {
+                self.checkpoint = Checkpoint::Writing { at, thaw };
+                let durable = self.durable;
+                // Once the checkpointer has left, the kernel is closed.
+                let _ = self.parts.checkpoints.give(CheckpointJob::Write { at, durable, rows });
+            }
+            other => self.checkpoint = other,
+        }
+    }
+
+    fn checkpointed(&mut self) {
+        let Checkpoint::Writing { at, thaw } =
+            std::mem::replace(&mut self.checkpoint, Checkpoint::None)
+        else {
+            return;
+        };
+        self.state.thaw(&thaw, |_, _| {});
+        self.unload();
+        if self.pace.drop_below_checkpoint {
+            let oldest = self.state.oldest_waiting().unwrap_or(at.next());
+            let floor = oldest.min(at.next());
+            let _ = self.parts.commits.give(CommitJob::Retain { floor });
+        }
+    }
+
+    /// Takes vats that are idle and wholly in the tables out of memory, until few enough are left
+    /// or all were looked at.
+    fn unload(&mut self) {
+        let slots = self.cells.len() as u32;
+        let mut looked_at = 0;
+        while self.in_memory > self.pace.vats_in_memory && looked_at < slots {
+            let index = (self.unload_from % slots) as usize;
+            self.unload_from = self.unload_from.wrapping_add(1);
+            looked_at += 1;
+            let Some(cell) = &self.cells[index] else { continue };
+            // Every delivery that was taken stands in the inbox until its record is applied, so a
+            // cold entry with an idle mailbox has no record on its way.
+            if self.state.vat(cell.slot).is_cold() && cell.mailbox.is_idle() {
+                self.in_memory -= 1;
+                self.ended.extend(self.cells[index].take());
+            }
+        }
+    }
+
+    /// Takes a step towards tables that hold everything sequenced; says whether they do. While
+    /// they do not, a group or a checkpoint is on its way, and this is to be asked again.
+    pub(crate) fn settle_tables(&mut self) -> bool {
+        if !matches!(self.checkpoint, Checkpoint::None) || self.committing.is_some() {
+            return false;
+        }
+        if !self.group.is_empty() {
+            self.demanded = true;
+            return false;
+        }
+        if self.records_since_checkpoint == 0 {
+            return true;
+        }
+        self.freeze();
+        self.write_checkpoint();
+        false
+    }
+
+    /// Whether everything sequenced is durable.
+    pub(crate) fn settle_log(&mut self) -> bool {
+        self.demanded = true;
+        self.failed || (self.group.is_empty() && self.committing.is_none())
+    }
+
+    /// Stops the kernel because of what was found here.
+    fn fail(&mut self, why: Poison) {
+        self.parts.poison(why);
+        self.fail_waiters();
+    }
+
+    /// Tells everyone who waits that the kernel has stopped.
+    pub(crate) fn fail_waiters(&mut self) {
+        self.failed = true;
+        let why = self.parts.why_unsettled();
+        let waiting = self.tickets.drain();
+        let released = self.releases.drain(..).map(|release| release.cell);
+        for cell in waiting.into_iter().chain(released).chain(self.idle_waiters.drain(..)) {
+            self.parts.call_back(cell.fail(why.clone()));
+        }
+    }
+
+    /// Opens a run, with the inputs that waited for it (`Dispatch` order), and has `done` settle
+    /// when it is spent or the kernel is idle, and all is released.
+    pub(crate) fn run(&mut self, input: Option<InputItem>, done: Arc<TicketCell>) {
+        if let Some(input) = input {
+            self.sequence_input(input);
+        }
+        self.take_turns();
+        self.accept(Item::WhenIdle(done));
+    }
+
+    /// Puts vats with waiting deliveries back into memory after recovery.
+    pub(crate) fn restore(&mut self, slot: Slot, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            self.deliver(slot, delivery);
+        }
+    }
+}
+
+fn load_of(entry: &VatEntry, kind: &str, cell: &Arc<Cell>) -> Load {
+    let rows: Vec<NewerRow> =
+        entry.newer_rows().map(|(key, value)| (key.into(), value.map(Into::into))).collect();
+    Load {
+        cell: Arc::clone(cell),
+        number: entry.number,
+        kind: kind.to_owned(),
+        progress: entry.progress.clone(),
+        state: entry.newer_state().map(<[u8]>::to_vec),
+        rows,
+    }
+}
+
+impl Duty for Sequencer {
+    type Item = Item;
+    type After = After;
+
+    #[inline]
+    fn accept(&mut self, item: Item) {
+        match item {
+            Item::Crank(item) => {
+                if self.failed {
+                    return;
+                }
+                match self.state.order() {
+                    CommitOrder::Completion => self.sequence_crank(&item),
+                    CommitOrder::Dispatch => {
+                        self.reorder.push(item);
+                        self.take_turns();
+                    }
+                }
+            }
+            Item::Input(input) => {
+                self.sequence_input(*input);
+                if self.state.order() == CommitOrder::Dispatch {
+                    self.take_turns();
+                }
+            }
+            Item::WhenIdle(cell) => {
+                if self.failed {
+                    self.parts.call_back(cell.fail(self.parts.why_unsettled()));
+                } else {
+                    self.idle_waiters.push(cell);
+                }
+            }
+            Item::DemandCommit => self.demanded = true,
+            Item::Committed(committed) => {
+                self.steps += 1;
+                self.committed(*committed);
+                if self.state.order() == CommitOrder::Dispatch {
+                    self.take_turns();
+                }
+            }
+            Item::Checkpointed => {
+                self.steps += 1;
+                self.checkpointed();
+            }
+            Item::Poisoned => self.fail_waiters(),
+        }
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.group.bytes_len() + self.committing.unwrap_or(0) > self.pace.undurable_bytes
+    }
+
+    #[inline]
+    fn finish(&mut self) -> After {
+        let mut after = After::default();
+        let idle = self.is_idle();
+        if idle && !self.idle_waiters.is_empty() {
+            for cell in std::mem::take(&mut self.idle_waiters) {
+                self.release(Release { cell, outcomes: Vec::new() });
+                self.demanded = true;
+            }
+        }
+        if self.committing.is_none()
+            && !self.failed
+            && !self.group.is_empty()
+            && (idle || self.demanded || self.group.bytes_len() >= self.pace.group_bytes)
+        {
+            after.commit = Some(self.cut_group());
+        }
+        match self.runnable.len() {
+            0 => {}
+            1 => after.run = self.runnable.pop(),
+            _ => self.parts.run_queue.push_all(self.runnable.drain(..)),
+        }
+        if !self.ended.is_empty() {
+            let _ = self.parts.chores.give(Chore::Drop(std::mem::take(&mut self.ended)));
+        }
+        let full = self.is_full();
+        let steps = std::mem::take(&mut self.steps);
+        self.parts.steps.fetch_add(steps, Ordering::SeqCst);
+        after.announce = self.was_full && !full || steps > 0 && self.parts.closing.load(Ordering::SeqCst);
+        self.was_full = full;
+        after
+    }
+}

@@ -1,0 +1,334 @@
+//! What the tables get at a checkpoint, and how the state comes back from them.
+//!
+//! Changes gather in the entries themselves, stamped with the epoch that made them. Freezing an
+//! epoch copies what it changed into a batch of rows and begins the next one; the entries keep
+//! their newer values until the batch is known to be in the tables, so that a vat can be loaded at
+//! any moment from its entry over the tables, and nothing is looked for in between.
+
+use std::collections::BTreeSet;
+
+use crankcase_journal::{ReadError, RowBatch, TableSnapshot};
+use crankcase_vat::{DecodeError, Rows, Seq, VatId};
+
+use super::inbox::{CHUNK, decode_chunk};
+use super::requests::RequestState;
+use super::rows::{
+    COUNTERS, Counters, INBOXES, KINDS, NAMES, REQUESTS, STATES, STORES, SWEEPS, VATS, VatRow,
+    inbox_key, store_key, vat_of_key,
+};
+use super::vats::{Slot, VatEntry};
+use super::{JournalKind, State};
+use crate::order::CommitOrder;
+
+/// Changes since the last freeze that stand in no entry.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) counters: bool,
+    pub(super) kinds: bool,
+    pub(super) names: BTreeSet<String>,
+    /// Vats with rows in the tables that ended.
+    ended: Vec<Ended>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    id: VatId,
+    chunks: std::ops::Range<u32>,
+}
+
+impl Dirty {
+    pub(super) fn end(&mut self, entry: &VatEntry) {
+        if entry.stored {
+            self.ended.push(Ended { id: entry.id, chunks: entry.stored_chunks.clone() });
+        }
+    }
+}
+
+/// An epoch that was frozen: the rows that bring the tables up to `at`.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) at: Seq,
+    pub(crate) rows: RowBatch,
+    pub(crate) epoch: u32,
+    touched: Vec<Slot>,
+}
+
+/// Why the state cannot be made from the tables.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The tables cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A row holds what no kernel wrote.
+    #[error("the row of {what} cannot be decoded: {why}")]
+    Row {
+        /// Whose row.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+fn bad_row(what: impl Into<String>) -> impl FnOnce(DecodeError) -> LoadError {
+    let what = what.into();
+    move |why| LoadError::Row { what, why: why.to_string() }
+}
+
+impl State {
+    /// How many vats changed since the last freeze.
+    pub(crate) fn touched(&self) -> usize {
+        self.vats.touched.len()
+    }
+
+    /// Ends the epoch: the rows that it changed, as of the last record applied.
+    pub(crate) fn freeze(&mut self) -> Frozen {
+        let mut rows = RowBatch::new();
+        let epoch = self.vats.epoch;
+        let mut touched = std::mem::take(&mut self.vats.touched);
+        self.vats.epoch += 1;
+        for ended in std::mem::take(&mut self.dirty.ended) {
+            rows.delete(VATS, &ended.id.to_bytes());
+            rows.delete(STATES, &ended.id.to_bytes());
+            rows.put(SWEEPS, &ended.id.to_bytes(), Vec::new());
+            for chunk in ended.chunks {
+                rows.delete(INBOXES, &inbox_key(ended.id, u64::from(chunk)));
+            }
+        }
+        touched.retain(|&slot| match self.vats.get_mut(slot) {
+            // It may have ended, and its slot may be another's, which then is in the list too.
+            Some(entry) if entry.epoch == epoch => {
+                freeze_vat(entry, epoch, &mut rows);
+                true
+            }
+            _ => false,
+        });
+        if std::mem::take(&mut self.dirty.counters) {
+            rows.put(COUNTERS, &[], self.counters().encode());
+        }
+        if std::mem::take(&mut self.dirty.kinds) {
+            for (index, kind) in self.kinds.iter().enumerate() {
+                rows.put(KINDS, &(index as u16).to_be_bytes(), kind.encode());
+            }
+        }
+        for name in std::mem::take(&mut self.dirty.names) {
+            if let Some(id) = self.names.get(&name) {
+                rows.put(NAMES, name.as_bytes(), id.to_bytes().to_vec());
+            }
+        }
+        for id in self.requests.take_touched() {
+            match self.requests.get(&id) {
+                Some(request) => rows.put(REQUESTS, id.as_bytes(), request.encode()),
+                None => rows.delete(REQUESTS, id.as_bytes()),
+            }
+        }
+        // A run ends and turns pass by records that touch no counters row; its row is small.
+        if self.order == CommitOrder::Dispatch {
+            rows.put(COUNTERS, &[], self.counters().encode());
+        }
+        Frozen { at: self.last, rows, epoch, touched }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            host_spawned: self.host_spawned,
+            last_number: self.last_number,
+            time: self.time,
+            run: self.run,
+        }
+    }
+
+    /// Forgets what the tables hold now that the frozen epoch is in them. Calls `cold` for each
+    /// vat of which nothing needs to stay.
+    pub(crate) fn thaw(&mut self, frozen: &ThawList, mut cold: impl FnMut(Slot, VatId)) {
+        for &slot in &frozen.touched {
+            let Some(entry) = self.vats.get_mut(slot) else { continue };
+            let Some(hot) = entry.hot.as_deref_mut() else { continue };
+            hot.rows.retain(|_, change| change.epoch > frozen.epoch);
+            if hot.state.as_ref().is_some_and(|(epoch, _)| *epoch <= frozen.epoch) {
+                hot.state = None;
+            }
+            if hot.state.is_none() && hot.inbox.is_empty() && hot.rows.is_empty() {
+                entry.hot = None;
+                cold(slot, entry.id);
+            }
+        }
+    }
+
+    /// The lowest place in whose record a waiting delivery stands.
+    pub(crate) fn oldest_waiting(&self) -> Option<Seq> {
+        let firsts = self.vats.iter().filter_map(|(_, entry)| entry.waiting().next());
+        firsts.map(|waiting| waiting.delivery.seq).min()
+    }
+
+    /// The state that the tables hold.
+    pub(crate) fn load(order: CommitOrder, tables: &TableSnapshot) -> Result<Self, LoadError> {
+        let mut state = Self::new(order);
+        state.last = tables.checkpoint();
+        if let Some(bytes) = tables.get(COUNTERS, &[])? {
+            let counters = Counters::decode(&bytes).map_err(bad_row("the counters"))?;
+            state.host_spawned = counters.host_spawned;
+            state.last_number = counters.last_number;
+            state.time = counters.time;
+            state.run = counters.run;
+        }
+        for row in tables.prefix(KINDS, &[]) {
+            let (_, value) = row?;
+            state.kinds.push(JournalKind::decode(&value).map_err(bad_row("a kind"))?);
+        }
+        for row in tables.prefix(NAMES, &[]) {
+            let (key, value) = row?;
+            let name = String::from_utf8(key);
+            let id = vat_of_key(&value).filter(|_| value.len() == 16);
+            let (Ok(name), Some(id)) = (name, id) else {
+                let why = "neither a name nor a vat".to_owned();
+                return Err(LoadError::Row { what: "a root name".to_owned(), why });
+            };
+            state.names.insert(name, id);
+        }
+        for row in tables.prefix(REQUESTS, &[]) {
+            let (key, value) = row?;
+            let id = String::from_utf8_lossy(&key);
+            let request = RequestState::decode(&value).map_err(bad_row("a request"))?;
+            state.requests.insert(id.as_ref().into(), request);
+        }
+        for row in tables.prefix(VATS, &[]) {
+            let (key, value) = row?;
+            let id = vat_of_key(&key).filter(|_| key.len() == 16).ok_or_else(|| {
+                LoadError::Row { what: "a vat".to_owned(), why: "its key is no vat id".to_owned() }
+            })?;
+            let row = VatRow::decode(&value).map_err(bad_row(format!("vat {id}")))?;
+            if usize::from(row.kind) >= state.kinds.len() {
+                let why = "its kind does not stand in the tables".to_owned();
+                return Err(LoadError::Row { what: format!("vat {id}"), why });
+            }
+            state.vats.put(VatEntry {
+                id,
+                number: row.number,
+                progress: row.progress,
+                head: row.head,
+                stored_tail: row.head,
+                stored_chunks: 0..0,
+                epoch: 0,
+                kind: row.kind,
+                stored: true,
+                hot: None,
+            });
+        }
+        state.vats.epoch = 1;
+        state.load_inboxes(tables)?;
+        Ok(state)
+    }
+
+    fn load_inboxes(&mut self, tables: &TableSnapshot) -> Result<(), LoadError> {
+        let mut turns = Vec::new();
+        for row in tables.prefix(INBOXES, &[]) {
+            let (key, value) = row?;
+            let what = || format!("the inbox of {:?}", vat_of_key(&key));
+            let odd = |why: &str| LoadError::Row { what: what(), why: why.to_owned() };
+            let slot = vat_of_key(&key).and_then(|vat| self.vats.find(vat));
+            let slot = slot.ok_or_else(|| odd("the vat does not live"))?;
+            let (first, deliveries) = decode_chunk(&value).map_err(bad_row(what()))?;
+            let chunk = key[16..].try_into().map(u64::from_be_bytes);
+            let chunk = chunk.ok().and_then(|chunk| u32::try_from(chunk).ok());
+            let chunk = chunk.ok_or_else(|| odd("its key holds no chunk number"))?;
+            let entry = self.vats.get_mut(slot).expect("it was found");
+            // What stands before the head was consumed after the chunk was written.
+            let consumed = entry.head.saturating_sub(first);
+            if first.max(entry.head) != entry.head + entry.waiting_count() {
+                return Err(odd("deliveries are missing in front of it"));
+            }
+            if entry.stored_chunks.start == entry.stored_chunks.end {
+                entry.stored_chunks = chunk..chunk;
+            }
+            entry.stored_chunks.end = chunk + 1;
+            for waiting in deliveries.into_iter().skip(consumed as usize) {
+                entry.push_waiting(waiting);
+                self.waiting += 1;
+                turns.push((waiting.delivery, slot));
+            }
+            entry.stored_tail = entry.head + entry.waiting_count();
+        }
+        if self.order == CommitOrder::Dispatch {
+            // Until messages wait in promises, a delivery's place is its identity.
+            turns.sort_unstable();
+            self.turns = turns.into();
+        }
+        Ok(())
+    }
+}
+
+fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
+    let id = entry.id;
+    let head = entry.head;
+    let waiting = entry.waiting_count();
+    if let Some(hot) = entry.hot.as_deref() {
+        for (key, change) in hot.rows.iter().filter(|(_, change)| change.epoch == epoch) {
+            match &change.value {
+                Some(value) => rows.put(STORES, &store_key(id, key), value.to_vec()),
+                None => rows.delete(STORES, &store_key(id, key)),
+            }
+        }
+        if let Some((_, state)) = hot.state.as_ref().filter(|(written, _)| *written == epoch) {
+            rows.put(STATES, &id.to_bytes(), state.clone());
+        }
+        let stored = &mut entry.stored_chunks;
+        hot.inbox.chunks_from(head, entry.stored_tail.max(head), |chunk, bytes| {
+            rows.put(INBOXES, &inbox_key(id, chunk), bytes);
+            let chunk = u32::try_from(chunk).expect("a vat has had fewer than 2^44 deliveries");
+            if stored.start == stored.end {
+                *stored = chunk..chunk;
+            }
+            stored.end = stored.end.max(chunk + 1);
+        });
+    }
+    // Chunks in front of the head hold nothing that waits; with an empty inbox none does.
+    let stored = &mut entry.stored_chunks;
+    let keep_from = if waiting == 0 {
+        stored.end
+    } else {
+        u32::try_from(head / CHUNK).expect("a vat has had fewer than 2^44 deliveries")
+    };
+    while stored.start < stored.end.min(keep_from) {
+        rows.delete(INBOXES, &inbox_key(id, u64::from(stored.start)));
+        stored.start += 1;
+    }
+    entry.stored_tail = head + waiting;
+    entry.stored = true;
+    let row = VatRow { number: entry.number, kind: entry.kind, progress: entry.progress.clone(), head };
+    rows.put(VATS, &id.to_bytes(), row.encode());
+}
+
+/// The vats that a frozen epoch changed, to be thawed once it is in the tables.
+#[derive(Debug)]
+pub(crate) struct ThawList {
+    pub(crate) epoch: u32,
+    touched: Vec<Slot>,
+}
+
+impl Frozen {
+    /// Parts the rows from the list that stays with the state.
+    pub(crate) fn split(self) -> (Seq, RowBatch, ThawList) {
+        (self.at, self.rows, ThawList { epoch: self.epoch, touched: self.touched })
+    }
+}
+
+/// The rows of a vat's store: the tables' under the newer ones.
+pub(crate) fn store_rows<'a>(
+    id: VatId,
+    tables: &TableSnapshot,
+    newer: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> Result<Rows, ReadError> {
+    let mut rows = Rows::new();
+    for row in tables.prefix(STORES, &id.to_bytes()) {
+        let (key, value) = row?;
+        rows.insert(key[16..].into(), value.into());
+    }
+    for (key, value) in newer {
+        match value {
+            Some(value) => rows.insert(key.into(), value.into()),
+            None => rows.remove(key),
+        };
+    }
+    Ok(rows)
+}

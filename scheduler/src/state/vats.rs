@@ -1,0 +1,277 @@
+//! The table of vats: a lean entry for each that lives, and more only for those that have work or
+//! have changed since the last checkpoint.
+//!
+//! An entry at rest is what a vat costs that is not in memory, so its fields are few. Its state and
+//! its rows are in the tables; [`Hot`] holds what is newer than they are.
+
+use std::collections::BTreeMap;
+
+use crankcase_vat::{DeliveryId, Progress, VatId, VatNumber};
+use rustc_hash::FxHashMap;
+
+use super::KindIndex;
+use super::inbox::{Inbox, Waiting};
+
+/// A vat's place in the table. It is used again once the vat has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Slot(u32);
+
+impl Slot {
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A change of a store row, with the epoch that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowChange {
+    pub(crate) epoch: u32,
+    pub(crate) value: Option<Box<[u8]>>,
+}
+
+/// What a vat has that the tables do not hold yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hot {
+    pub(crate) inbox: Inbox,
+    /// The encoded state, when it is newer than the tables', with the epoch that made it.
+    pub(crate) state: Option<(u32, Vec<u8>)>,
+    /// Store rows that changed since then.
+    pub(crate) rows: BTreeMap<Box<[u8]>, RowChange>,
+}
+
+/// A vat that lives.
+#[derive(Debug, Clone)]
+pub(crate) struct VatEntry {
+    pub(crate) id: VatId,
+    pub(crate) number: VatNumber,
+    pub(crate) progress: Progress,
+    /// Deliveries consumed, which is the number of the first one in the inbox.
+    pub(crate) head: u64,
+    /// Deliveries below this number stand in stored chunks.
+    pub(crate) stored_tail: u64,
+    /// The chunks of the inbox that stand in the tables.
+    pub(crate) stored_chunks: std::ops::Range<u32>,
+    /// The epoch in which the vat last changed.
+    pub(crate) epoch: u32,
+    pub(crate) kind: KindIndex,
+    /// Whether the tables have a row of it.
+    pub(crate) stored: bool,
+    pub(crate) hot: Option<Box<Hot>>,
+}
+
+impl VatEntry {
+    #[inline]
+    fn hot(&mut self) -> &mut Hot {
+        self.hot.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(crate) fn push_waiting(&mut self, waiting: Waiting) {
+        self.hot().inbox.push(waiting);
+    }
+
+    /// Takes the first delivery, if it is the one that is expected.
+    #[inline]
+    pub(crate) fn pop_waiting(&mut self, expected: DeliveryId) -> Option<Waiting> {
+        let inbox = &mut self.hot.as_mut()?.inbox;
+        if inbox.front()?.delivery != expected {
+            return None;
+        }
+        self.head += 1;
+        inbox.pop()
+    }
+
+    /// Replaces the encoded state, reusing its memory.
+    #[inline]
+    pub(crate) fn set_state(&mut self, state: &[u8]) {
+        let epoch = self.epoch;
+        let (written, kept) = self.hot().state.get_or_insert_default();
+        *written = epoch;
+        kept.clear();
+        kept.extend_from_slice(state);
+    }
+
+    /// Changes a store row.
+    pub(crate) fn write_row(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let epoch = self.epoch;
+        let change = RowChange { epoch, value: value.map(Into::into) };
+        let rows = &mut self.hot().rows;
+        match rows.get_mut(key) {
+            Some(row) => *row = change,
+            None => {
+                rows.insert(key.into(), change);
+            }
+        }
+    }
+
+    /// The deliveries that wait, in order.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
+        self.hot.iter().flat_map(|hot| hot.inbox.iter())
+    }
+
+    /// How many deliveries wait.
+    pub(crate) fn waiting_count(&self) -> u64 {
+        self.hot.as_ref().map_or(0, |hot| hot.inbox.len())
+    }
+
+    /// The encoded state, if it is newer than the tables'.
+    pub(crate) fn newer_state(&self) -> Option<&[u8]> {
+        self.hot.as_ref()?.state.as_ref().map(|(_, state)| &state[..])
+    }
+
+    /// Store rows that are newer than the tables'.
+    pub(crate) fn newer_rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let rows = self.hot.iter().flat_map(|hot| hot.rows.iter());
+        rows.map(|(key, change)| (&**key, change.value.as_deref()))
+    }
+
+    /// Whether the tables hold all of it and nothing waits, so that it needs no memory.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.hot.is_none()
+    }
+}
+
+/// Entries in pages, so that growing moves nothing and leaves no slack.
+const PAGE: usize = 1024;
+
+/// The vats that live, by slot and by id.
+#[derive(Debug, Default)]
+pub(crate) struct Vats {
+    pages: Vec<Vec<Option<VatEntry>>>,
+    by_id: FxHashMap<VatId, Slot>,
+    free: Vec<Slot>,
+    slots: u32,
+    /// The epoch that gathers changes now.
+    pub(super) epoch: u32,
+    /// The vats that changed in it.
+    pub(super) touched: Vec<Slot>,
+}
+
+impl Vats {
+    /// The vat's slot, if it lives.
+    #[inline]
+    pub(crate) fn find(&self, id: VatId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// How many vats live.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// One more than the highest slot in use.
+    pub(crate) const fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    #[inline]
+    fn cell(&self, slot: Slot) -> Option<&VatEntry> {
+        self.pages.get(slot.index() / PAGE)?.get(slot.index() % PAGE)?.as_ref()
+    }
+
+    /// The entry in a slot that [`find`](Self::find) or an effect gave.
+    #[inline]
+    pub(crate) fn get(&self, slot: Slot) -> &VatEntry {
+        self.cell(slot).expect("a slot that was given out is in use until its vat ends")
+    }
+
+    /// The entry in a slot, if one is there.
+    pub(crate) fn try_get(&self, slot: u32) -> Option<(Slot, &VatEntry)> {
+        self.cell(Slot(slot)).map(|entry| (Slot(slot), entry))
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut VatEntry> {
+        self.pages.get_mut(slot.index() / PAGE)?.get_mut(slot.index() % PAGE)?.as_mut()
+    }
+
+    /// The entry, to be changed in the current epoch.
+    #[inline]
+    pub(super) fn touch(&mut self, slot: Slot) -> &mut VatEntry {
+        let epoch = self.epoch;
+        let entry = self.pages[slot.index() / PAGE][slot.index() % PAGE]
+            .as_mut()
+            .expect("a slot that was given out is in use until its vat ends");
+        if entry.epoch != epoch {
+            entry.epoch = epoch;
+            self.touched.push(slot);
+        }
+        entry
+    }
+
+    pub(super) fn insert(&mut self, id: VatId, number: VatNumber, kind: KindIndex) -> Slot {
+        let entry = VatEntry {
+            id,
+            number,
+            progress: Progress::default(),
+            head: 0,
+            stored_tail: 0,
+            stored_chunks: 0..0,
+            epoch: self.epoch,
+            kind,
+            stored: false,
+            hot: None,
+        };
+        let slot = self.put(entry);
+        self.touched.push(slot);
+        slot
+    }
+
+    /// Puts an entry into a free slot.
+    pub(super) fn put(&mut self, entry: VatEntry) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots += 1;
+            Slot(self.slots - 1)
+        });
+        if slot.index() / PAGE == self.pages.len() {
+            self.pages.push(Vec::with_capacity(PAGE));
+        }
+        self.by_id.insert(entry.id, slot);
+        let page = &mut self.pages[slot.index() / PAGE];
+        if slot.index() % PAGE == page.len() {
+            page.push(Some(entry));
+        } else {
+            page[slot.index() % PAGE] = Some(entry);
+        }
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> VatEntry {
+        let entry = self.pages[slot.index() / PAGE][slot.index() % PAGE]
+            .take()
+            .expect("a slot that was given out is in use until its vat ends");
+        self.by_id.remove(&entry.id);
+        self.free.push(slot);
+        entry
+    }
+
+    /// Whether the slot's vat lives and `delivery` is the first in its inbox.
+    #[inline]
+    pub(super) fn is_first(&self, slot: Slot, delivery: DeliveryId) -> bool {
+        let first = self.cell(slot).and_then(|entry| entry.hot.as_ref()?.inbox.front());
+        first.is_some_and(|first| first.delivery == delivery)
+    }
+
+    /// All vats, in the order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &VatEntry)> {
+        (0..self.slots).filter_map(|slot| self.try_get(slot))
+    }
+
+    pub(super) fn first_difference(&self, other: &Self) -> Option<String> {
+        for (_, entry) in self.iter() {
+            let Some(slot) = other.find(entry.id) else {
+                return Some(format!("vat {} is on one side only", entry.id));
+            };
+            let twin = other.get(slot);
+            let facts = |e: &VatEntry| (e.number, e.progress.clone(), e.kind, e.head);
+            if facts(entry) != facts(twin) {
+                return Some(format!("vat {}: {:?} against {:?}", entry.id, facts(entry), facts(twin)));
+            }
+            if !entry.waiting().eq(twin.waiting()) {
+                return Some(format!("the inboxes of vat {} differ", entry.id));
+            }
+        }
+        (self.len() != other.len()).then(|| "one side has vats that the other lacks".to_owned())
+    }
+}

@@ -1,0 +1,221 @@
+//! The workers: long-lived loops in a private rayon pool that run cranks.
+//!
+//! # When they end
+//!
+//! * *Stopping* (close, poison): a worker ends its crank, hands the record over, drops the
+//!   deliveries it had taken (they still stand in the vat's inbox in the state) and leaves.
+//! * *Full*: past the bound of undurable bytes a worker that has ended a crank sleeps until the
+//!   committer has made room. It never sleeps in a crank.
+//!
+//! # What a crank may not do to a worker
+//!
+//! Panics are caught around the vat's code. A crank that uses rayon inside runs its pieces on this
+//! thread: the loops never return to rayon, so no other vat's crank can be stolen onto its stack,
+//! and there is nothing of ours in a thread-local that such a piece could meet.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crankcase_vat::{Delivery, Workspace};
+
+use crate::cell::Cell;
+use crate::mailbox::Rest;
+use crate::parts::Parts;
+use crate::role::Role;
+use crate::sequencer::{After, CrankItem, Item, Sequencer};
+
+/// Deliveries that one activation takes before the vat goes to the back of the line.
+const BUDGET: usize = 64;
+
+/// Above this, a crank is costly enough for a second worker to be of use.
+const COSTLY: Duration = Duration::from_nanos(1500);
+
+/// Cheap cranks are timed this many at a time.
+const SAMPLE: u32 = 8;
+
+struct Worker<'a> {
+    index: usize,
+    parts: &'a Parts,
+    role: &'a Role<Sequencer>,
+    space: Workspace,
+    /// Deliveries of the vat that is running.
+    taken: VecDeque<Delivery>,
+    /// A vat that this worker made runnable and that nobody else knows of.
+    mine: Option<Arc<Cell>>,
+    clock: Clock,
+}
+
+/// How long cranks take.
+struct Clock {
+    since: Instant,
+    cranks: u32,
+    average: Duration,
+}
+
+impl Clock {
+    /// Notes the end of a crank; says whether it looked at the clock.
+    #[inline]
+    fn tick(&mut self, parts: &Parts) -> bool {
+        self.cranks += 1;
+        let sample = self.cranks >= SAMPLE || self.average > COSTLY;
+        if sample {
+            self.sample(parts);
+        }
+        sample
+    }
+
+    fn sample(&mut self, parts: &Parts) {
+        let now = Instant::now();
+        let took = now - self.since;
+        let each = took / self.cranks.max(1);
+        self.average = (self.average * 7 + each) / 8;
+        let longest = if self.cranks == 1 { each } else { took };
+        let ns = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        if ns > parts.counters.longest_crank_ns.load(Ordering::Relaxed) {
+            parts.counters.longest_crank_ns.fetch_max(ns, Ordering::Relaxed);
+        }
+        parts.run_queue.note(u64::from(self.cranks), self.average > COSTLY);
+        self.since = now;
+        self.cranks = 0;
+    }
+}
+
+/// Runs cranks until the kernel stops.
+pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, index: usize) {
+    let mut worker = Worker {
+        index,
+        parts,
+        role,
+        space: Workspace::new(),
+        taken: VecDeque::new(),
+        mine: None,
+        clock: Clock { since: Instant::now(), cranks: 0, average: Duration::ZERO },
+    };
+    while let Some(cell) = worker.next() {
+        worker.activate(&cell);
+    }
+}
+
+impl Worker<'_> {
+    /// The vat to run next: one's own, unless others wait in line.
+    #[inline]
+    fn next(&mut self) -> Option<Arc<Cell>> {
+        if self.parts.stopping.load(Ordering::Relaxed) {
+            return None;
+        }
+        if let Some(mine) = self.mine.take() {
+            if self.parts.run_queue.looks_empty() {
+                return Some(mine);
+            }
+            return self.parts.run_queue.exchange(Some(mine));
+        }
+        // Pieces of a crank elsewhere in the pool are helped along before sleeping.
+        while let Some(rayon::Yield::Executed) = rayon::yield_now() {}
+        self.parts.running[self.index].store(0, Ordering::Relaxed);
+        let next = self.parts.run_queue.next();
+        self.clock.since = Instant::now();
+        self.show_running();
+        next
+    }
+
+    /// Shows since when this worker has been in its crank.
+    #[inline]
+    fn show_running(&self) {
+        let since = (self.clock.since - self.parts.born).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX).max(1);
+        self.parts.running[self.index].store(since, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn activate(&mut self, cell: &Arc<Cell>) {
+        cell.mailbox.take(BUDGET, &mut self.taken);
+        let mut slot = cell.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(live) = slot.as_mut() else { return };
+        while let Some(delivery) = self.taken.pop_front() {
+            if self.must_pause(cell) {
+                self.taken.push_front(delivery);
+                drop(slot);
+                return self.pause(cell);
+            }
+            let finished = live.run(&delivery, &self.parts.crank, &mut self.space);
+            drop(delivery);
+            if self.clock.tick(self.parts) {
+                self.show_running();
+            }
+            let ended = finished.vat_ended;
+            let item = CrankItem {
+                slot: cell.slot,
+                record: finished.record,
+                note: finished.note.map(Into::into),
+            };
+            self.hand_over(item);
+            if ended {
+                // What is left was rejected with the vat, or will be when its record is applied.
+                self.taken.clear();
+                return;
+            }
+        }
+        drop(slot);
+        if cell.mailbox.rest() == Rest::Again {
+            self.keep(Arc::clone(cell));
+        }
+    }
+
+    /// Hands a record over and takes up what follows from it.
+    #[inline]
+    fn hand_over(&mut self, item: CrankItem) {
+        let (parts, mine, more) = (self.parts, &mut self.mine, !self.taken.is_empty());
+        self.role.submit(Item::Crank(item), &mut |after: After| {
+            if let Some(cell) = after.perform_but_run(parts) {
+                // A vat that only this worker knows of must not wait behind a long activation.
+                if more || mine.is_some() || parts.run_queue.is_costly() {
+                    parts.run_queue.push(cell);
+                } else {
+                    *mine = Some(cell);
+                }
+            }
+        });
+    }
+
+    #[inline]
+    fn keep(&mut self, cell: Arc<Cell>) {
+        match &self.mine {
+            None => self.mine = Some(cell),
+            Some(_) => self.parts.run_queue.push(cell),
+        }
+    }
+
+    /// Whether no crank of this vat may start now.
+    #[inline]
+    fn must_pause(&self, cell: &Cell) -> bool {
+        self.parts.stopping.load(Ordering::Relaxed)
+            || self.role.is_full()
+            || !self.parts.may_run(cell)
+    }
+
+    #[cold]
+    fn pause(&mut self, cell: &Arc<Cell>) {
+        let parts = self.parts;
+        cell.mailbox.put_back(&mut self.taken);
+        if parts.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        if !parts.may_run(cell) {
+            // Whoever moves the gate looks here afterwards; see `Sequencer::move_gate`.
+            let mut away = parts.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+            if parts.may_run(cell) {
+                drop(away);
+                parts.run_queue.push(Arc::clone(cell));
+            } else {
+                away.push(Arc::clone(cell));
+            }
+            return;
+        }
+        parts.run_queue.push(Arc::clone(cell));
+        parts.stall.sleep_while(|| {
+            self.role.is_full() && !parts.stopping.load(Ordering::SeqCst)
+        });
+    }
+}
