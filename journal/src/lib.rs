@@ -51,6 +51,9 @@ mod tables;
 mod verify;
 mod witness;
 
+/// The newest version of the directory's format that this version reads, and the one that it writes.
+pub const FORMAT: u16 = layout::DIRECTORY_FORMAT;
+
 pub use activity_hash::{ActivityHash, WINDOW};
 pub use checkpointer::Checkpointer;
 pub use committer::{Committer, Durable, RetainProgress, SyncCounts};
@@ -60,7 +63,7 @@ pub use faults::Faults;
 pub use group::Group;
 pub use groups::{Groups, GroupsFrom};
 pub use identity::Identity;
-pub use open::{Opened, Recovered, TornTail, open};
+pub use open::{Opened, Recovered, TornTail, identity_of, open};
 pub use private_copy::PrivateCopy;
 pub use rows::RowBatch;
 #[doc(hidden)]

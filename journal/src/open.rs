@@ -192,6 +192,19 @@ fn classify(dir: &Path) -> Result<Found, OpenError> {
     }
 }
 
+/// Who the journal in `dir` is, without opening it; nothing when none is there yet and [`open()`] would make one.
+///
+/// # Errors
+///
+/// [`OpenError::NotAJournal`], [`OpenError::NewerFormat`], [`OpenError::Damaged`] or [`OpenError::Io`]; nothing was
+/// changed.
+pub fn identity_of(dir: &Path) -> Result<Option<Identity>, OpenError> {
+    Ok(match classify(dir)? {
+        Found::Journal(identity) => Some(identity),
+        Found::Absent | Found::Empty | Found::Unfinished => None,
+    })
+}
+
 /// The identity of the journal in `dir`, for those who only read.
 pub(crate) fn existing_identity(dir: &Path) -> Result<Identity, OpenError> {
     let why = match classify(dir)? {

@@ -16,7 +16,9 @@ impl Vat for Account {
     type Env = ();
 
     fn create(_cx: &Crank<'_>, _env: &(), start: &Message<'_>) -> Result<Self, Rejection> {
-        Ok(Account { balance: start.args()? })
+        Ok(Account {
+            balance: start.args()?,
+        })
     }
 
     fn receive(&mut self, cx: &Crank<'_>, _env: &(), message: &Message<'_>) -> Answer {
@@ -49,7 +51,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     kernel.close(Duration::from_secs(10))?;
 
     let kernel = Kernel::builder(&directory).kind::<Account>(()).open()?;
-    println!("after reopening, bob has {}", kernel.read(bob, |bob: &Account| bob.balance)?);
+    println!(
+        "after reopening, bob has {}",
+        kernel.read(bob, |bob: &Account| bob.balance)?
+    );
     kernel.close(Duration::from_secs(10))?;
     std::fs::remove_dir_all(directory)?;
     Ok(())

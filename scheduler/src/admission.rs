@@ -47,7 +47,10 @@ impl Admission {
                 return false;
             }
             let entered = taken + bytes;
-            match self.taken.compare_exchange(taken, entered, Ordering::SeqCst, Ordering::SeqCst) {
+            match self
+                .taken
+                .compare_exchange(taken, entered, Ordering::SeqCst, Ordering::SeqCst)
+            {
                 Ok(_) => return true,
                 Err(now) => taken = now,
             }

@@ -22,11 +22,21 @@ impl Cell {
     /// A vat that was just made.
     pub(crate) fn born(slot: Slot, live: LiveVat) -> Arc<Self> {
         let mailbox = Mailbox::new();
-        Arc::new(Self { id: live.id(), slot, mailbox, live: Mutex::new(Some(live)) })
+        Arc::new(Self {
+            id: live.id(),
+            slot,
+            mailbox,
+            live: Mutex::new(Some(live)),
+        })
     }
 
     /// A vat that is to be loaded before it runs.
     pub(crate) fn loading(slot: Slot, id: VatId) -> Arc<Self> {
-        Arc::new(Self { id, slot, mailbox: Mailbox::scheduled(), live: Mutex::new(None) })
+        Arc::new(Self {
+            id,
+            slot,
+            mailbox: Mailbox::scheduled(),
+            live: Mutex::new(None),
+        })
     }
 }

@@ -18,7 +18,11 @@ const SWEEP_ROWS: usize = 4096;
 /// Work for the checkpointer.
 pub(crate) enum CheckpointJob {
     /// Write the rows; `durable` proves that the log reaches `at`.
-    Write { at: Seq, durable: Durable, rows: RowBatch },
+    Write {
+        at: Seq,
+        durable: Durable,
+        rows: RowBatch,
+    },
     /// Let go of the tables.
     Close { done: mpsc::Sender<()> },
 }
@@ -27,9 +31,15 @@ pub(crate) enum CheckpointJob {
 pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut checkpointer: Checkpointer) {
     while let Some(job) = parts.checkpoints.take() {
         match job {
-            CheckpointJob::Write { at, durable, mut rows } => {
+            CheckpointJob::Write {
+                at,
+                durable,
+                mut rows,
+            } => {
                 let written = match sweep(parts, &mut rows) {
-                    Ok(()) => checkpointer.write(at, &durable, rows).map_err(|e| e.to_string()),
+                    Ok(()) => checkpointer
+                        .write(at, &durable, rows)
+                        .map_err(|e| e.to_string()),
                     Err(error) => Err(error.to_string()),
                 };
                 let item = match written {

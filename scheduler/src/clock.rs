@@ -29,7 +29,10 @@ pub(crate) struct RunningClock {
 
 impl RunningClock {
     pub(crate) fn new(clock: Clock, last: Time) -> Self {
-        Self { clock, last: AtomicU64::new(last.get()) }
+        Self {
+            clock,
+            last: AtomicU64::new(last.get()),
+        }
     }
 
     /// The time for an input that comes now.
@@ -37,7 +40,9 @@ impl RunningClock {
         match self.clock {
             Clock::Manual => Time::new(self.last.load(Ordering::SeqCst)),
             Clock::System => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let now = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
                 let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
                 Time::new(self.last.fetch_max(now, Ordering::SeqCst).max(now))
             }
@@ -50,7 +55,10 @@ impl RunningClock {
         }
         let before = self.last.fetch_max(to, Ordering::SeqCst);
         if before > to {
-            return Err(ClockError::Backwards { now: before, asked: to });
+            return Err(ClockError::Backwards {
+                now: before,
+                asked: to,
+            });
         }
         Ok(())
     }

@@ -37,7 +37,9 @@ pub(crate) enum CommitJob {
     /// Let go of groups below the floor.
     Retain { floor: Seq },
     /// End the incarnation.
-    Close { done: mpsc::Sender<Result<(), CloseError>> },
+    Close {
+        done: mpsc::Sender<Result<(), CloseError>>,
+    },
 }
 
 /// What the committer tells the sequencer.
@@ -54,13 +56,26 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committe
     let mut syncs_before = committer.syncs();
     while let Some(job) = parts.commits.take() {
         match job {
-            CommitJob::Commit { mut group, mut releases } => {
+            CommitJob::Commit {
+                mut group,
+                mut releases,
+            } => {
                 let durable = commit(parts, &mut committer, &mut group, &mut releases);
                 let syncs = committer.syncs();
-                Counters::add(&parts.counters.group_syncs, syncs.groups - syncs_before.groups);
-                Counters::add(&parts.counters.witness_syncs, syncs.witness - syncs_before.witness);
+                Counters::add(
+                    &parts.counters.group_syncs,
+                    syncs.groups - syncs_before.groups,
+                );
+                Counters::add(
+                    &parts.counters.witness_syncs,
+                    syncs.witness - syncs_before.witness,
+                );
                 syncs_before = syncs;
-                let committed = Committed { group, releases, durable };
+                let committed = Committed {
+                    group,
+                    releases,
+                    durable,
+                };
                 role.submit_urgent(Item::Committed(Box::new(committed)), &mut |after| {
                     after.perform(parts);
                 });
@@ -94,7 +109,9 @@ fn commit(
     let poisoned = parts.poison.get().cloned();
     let committed = match poisoned {
         Some(poison) => Err(poison),
-        None => committer.commit(group).map_err(|error| Poison::Commit(error.to_string())),
+        None => committer
+            .commit(group)
+            .map_err(|error| Poison::Commit(error.to_string())),
     };
     match committed {
         Ok(durable) => {

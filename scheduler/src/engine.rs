@@ -39,7 +39,8 @@ impl Engine {
 
     /// Has an item done by whoever holds the role.
     pub(crate) fn submit(&self, item: Item) {
-        self.role.submit(item, &mut |after| after.perform(&self.parts));
+        self.role
+            .submit(item, &mut |after| after.perform(&self.parts));
     }
 
     /// Does something under the role.
@@ -56,7 +57,9 @@ impl Engine {
     fn wait_for_workers(&self, deadline: Instant) -> usize {
         let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         while *at_work > 0 {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                break;
+            };
             let waited = self.left.wait_timeout(at_work, left);
             at_work = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -72,8 +75,7 @@ impl Engine {
                 return;
             }
             self.parts.stall.sleep_while(|| {
-                self.parts.steps.load(Ordering::SeqCst) == seen
-                    && self.parts.poison.get().is_none()
+                self.parts.steps.load(Ordering::SeqCst) == seen && self.parts.poison.get().is_none()
             });
         }
     }
@@ -81,7 +83,8 @@ impl Engine {
 
 impl Asked for Engine {
     fn demand_commit(&self) {
-        self.role.submit_urgent(Item::DemandCommit, &mut |after| after.perform(&self.parts));
+        self.role
+            .submit_urgent(Item::DemandCommit, &mut |after| after.perform(&self.parts));
     }
 
     fn is_worker(&self) -> bool {
@@ -96,8 +99,12 @@ struct PoisonOnPanic<'a>(&'a Engine, &'static str);
 impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.parts.poison(Poison::Panic(format!("the {}", self.1)));
-            self.0.role.submit_urgent(Item::Poisoned, &mut |after| after.perform(&self.0.parts));
+            self.0
+                .parts
+                .poison(Poison::Panic(format!("the {}", self.1)));
+            self.0
+                .role
+                .submit_urgent(Item::Poisoned, &mut |after| after.perform(&self.0.parts));
             self.0.parts.stall.announce();
         }
     }
@@ -142,12 +149,18 @@ impl Threads {
             others.push(thread.map_err(|error| cannot(&error))?);
             Ok::<(), OpenError>(())
         };
-        spawn("committer", Box::new(move |e| committer::run(&e.parts, &e.role, committer)))?;
+        spawn(
+            "committer",
+            Box::new(move |e| committer::run(&e.parts, &e.role, committer)),
+        )?;
         spawn(
             "checkpointer",
             Box::new(move |e| checkpointer::run(&e.parts, &e.role, checkpointer)),
         )?;
-        spawn("housekeeper", Box::new(|e| housekeeper::run(&e.parts, &e.role)))?;
+        spawn(
+            "housekeeper",
+            Box::new(|e| housekeeper::run(&e.parts, &e.role)),
+        )?;
         spawn(
             "callbacks",
             Box::new(|e| {
@@ -192,12 +205,19 @@ impl Threads {
             engine.with(Sequencer::fail_waiters);
             // The stuck threads keep the engine, and with it the journal and its lock.
             drop(pool);
-            return Err(CloseError::Timeout { running, waited: timeout });
+            return Err(CloseError::Timeout {
+                running,
+                waited: timeout,
+            });
         }
         engine.step_until(Sequencer::settle_tables);
         engine.with(Sequencer::fail_waiters);
         let (done, checkpointer_left) = mpsc::channel();
-        if parts.checkpoints.give(CheckpointJob::Close { done }).is_ok() {
+        if parts
+            .checkpoints
+            .give(CheckpointJob::Close { done })
+            .is_ok()
+        {
             // An error means that it panicked, which has poisoned the kernel.
             let _ = checkpointer_left.recv();
         }

@@ -90,19 +90,28 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn contradiction(place: impl std::fmt::Display, why: &Contradiction) -> Self {
-        Self::Damaged { what: why.to_string(), place: format!("record {place}") }
+        Self::Damaged {
+            what: why.to_string(),
+            place: format!("record {place}"),
+        }
     }
 }
 
 impl From<LoadError> for OpenError {
     fn from(error: LoadError) -> Self {
-        Self::Damaged { what: error.to_string(), place: "the tables".to_owned() }
+        Self::Damaged {
+            what: error.to_string(),
+            place: "the tables".to_owned(),
+        }
     }
 }
 
 impl From<journal::ReadError> for OpenError {
     fn from(error: journal::ReadError) -> Self {
-        Self::Damaged { what: error.to_string(), place: "the journal".to_owned() }
+        Self::Damaged {
+            what: error.to_string(),
+            place: "the journal".to_owned(),
+        }
     }
 }
 

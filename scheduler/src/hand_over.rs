@@ -24,8 +24,15 @@ pub struct HandOver<T> {
 impl<T> HandOver<T> {
     /// Nothing given yet.
     pub fn new() -> Self {
-        let inner = Inner { given: VecDeque::new(), closed: false, asleep: false };
-        Self { inner: Mutex::new(inner), wake: Condvar::new() }
+        let inner = Inner {
+            given: VecDeque::new(),
+            closed: false,
+            asleep: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            wake: Condvar::new(),
+        }
     }
 
     /// Gives a piece of work; hands it back when the taker is gone.

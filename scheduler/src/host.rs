@@ -75,7 +75,11 @@ impl Draft {
             None => self.hash(1, &[&to.to_bytes()]),
         }
         self.hash(3, &[method.as_bytes(), args.bytes()]);
-        self.push(&Act::Send { to, method, args: args.bytes() });
+        self.push(&Act::Send {
+            to,
+            method,
+            args: args.bytes(),
+        });
         Ok(())
     }
 
@@ -89,7 +93,9 @@ impl Draft {
         if !name.is_empty() {
             check_name("the root name", name)?;
             if self.names.iter().any(|known| known == name) {
-                return Err(SendError::NameTaken { name: name.to_owned() });
+                return Err(SendError::NameTaken {
+                    name: name.to_owned(),
+                });
             }
         }
         let version = kernel.kind_version(kind)?;
@@ -102,7 +108,13 @@ impl Draft {
         if !name.is_empty() {
             self.names.push(name.to_owned());
         }
-        self.push(&Act::Spawn { counter, kind, version, args: args.bytes(), name });
+        self.push(&Act::Spawn {
+            counter,
+            kind,
+            version,
+            args: args.bytes(),
+            name,
+        });
         Ok(id)
     }
 
@@ -129,7 +141,10 @@ impl Draft {
 
     /// Appends it to an input as an entry.
     pub(crate) fn write(&self, request: Option<&str>, writer: &mut InputWriter) {
-        let request = request.map(|id| RequestRef { id, digest: self.digest() });
+        let request = request.map(|id| RequestRef {
+            id,
+            digest: self.digest(),
+        });
         writer.push(request, self.act_count, &self.acts);
     }
 
@@ -157,7 +172,10 @@ fn check_size(limits: &Limits, args: &Payload) -> Result<(), SendError> {
         return Ok(());
     }
     let why = format!("{len} bytes are above the limit of {limit} bytes");
-    Err(SendError::Malformed { what: "the arguments", why })
+    Err(SendError::Malformed {
+        what: "the arguments",
+        why,
+    })
 }
 
 /// Several messages and new vats as one atomic input: all of them enter the order in one record,
@@ -171,7 +189,11 @@ pub struct Batch<'k> {
 
 impl<'k> Batch<'k> {
     pub(crate) fn new(kernel: &'k Kernel, request: Option<String>) -> Self {
-        Self { kernel, request, draft: Draft::new() }
+        Self {
+            kernel,
+            request,
+            draft: Draft::new(),
+        }
     }
 
     /// Adds a message.
@@ -185,7 +207,8 @@ impl<'k> Batch<'k> {
         method: &str,
         args: &T,
     ) -> Result<(), SendError> {
-        self.draft.send(self.kernel.limits(), to, method, &Payload::of(args)?)
+        self.draft
+            .send(self.kernel.limits(), to, method, &Payload::of(args)?)
     }
 
     /// Adds a new vat, and gives its id, which can be sent to in the same batch.
@@ -219,7 +242,8 @@ impl<'k> Batch<'k> {
         if name.is_empty() {
             check_name("the root name", name)?;
         }
-        self.draft.spawn(self.kernel, name, kind, &Payload::of(args)?)
+        self.draft
+            .spawn(self.kernel, name, kind, &Payload::of(args)?)
     }
 
     /// Adds that a request id is needed no longer.
@@ -250,7 +274,8 @@ impl<'k> Batch<'k> {
     ///
     /// [`SendError`]; nothing of it will happen.
     pub fn submit(self) -> Result<Ticket<Vec<Outcome>>, SendError> {
-        self.kernel.submit(self.draft, self.request.as_deref(), <[Outcome]>::to_vec)
+        self.kernel
+            .submit(self.draft, self.request.as_deref(), <[Outcome]>::to_vec)
     }
 }
 
@@ -285,7 +310,8 @@ impl<'k> Request<'k> {
     ) -> Result<Ticket<Outcome>, SendError> {
         let mut draft = Draft::new();
         draft.send(self.kernel.limits(), to, method, &Payload::of(args)?)?;
-        self.kernel.submit(draft, Some(&self.id), crate::kernel::only)
+        self.kernel
+            .submit(draft, Some(&self.id), crate::kernel::only)
     }
 
     /// As [`Kernel::spawn`].
@@ -300,7 +326,8 @@ impl<'k> Request<'k> {
     ) -> Result<Ticket<Result<VatId, crankcase_vat::Rejection>>, SendError> {
         let mut draft = Draft::new();
         draft.spawn(self.kernel, "", kind, &Payload::of(args)?)?;
-        self.kernel.submit(draft, Some(&self.id), crate::kernel::only_id)
+        self.kernel
+            .submit(draft, Some(&self.id), crate::kernel::only_id)
     }
 
     /// As [`Kernel::batch`].

@@ -47,8 +47,10 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 let cell = Arc::clone(&load.cell);
                 match load_vat(parts, *load) {
                     Ok(live) => {
-                        *cell.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                            Some(live);
+                        *cell
+                            .live
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(live);
                         parts.run_queue.push(cell);
                     }
                     Err(why) => {
@@ -70,16 +72,31 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
         Some(state) => Some(state),
         None => stored_state(&tables, id)?,
     };
-    let newer = load.rows.iter().map(|(key, value)| (&**key, value.as_deref()));
+    let newer = load
+        .rows
+        .iter()
+        .map(|(key, value)| (&**key, value.as_deref()));
     let rows = store_rows(id, &tables, newer).map_err(|error| error.to_string())?;
-    Ok(LiveVat::stored(id, load.number, kind, load.progress, state, rows))
+    Ok(LiveVat::stored(
+        id,
+        load.number,
+        kind,
+        load.progress,
+        state,
+        rows,
+    ))
 }
 
 /// The state that the tables hold of a vat now.
 pub(crate) fn state_in_tables(parts: &Parts, id: VatId) -> Result<Option<Vec<u8>>, String> {
-    stored_state(&parts.tables.snapshot().map_err(|error| error.to_string())?, id)
+    stored_state(
+        &parts.tables.snapshot().map_err(|error| error.to_string())?,
+        id,
+    )
 }
 
 fn stored_state(tables: &TableSnapshot, id: VatId) -> Result<Option<Vec<u8>>, String> {
-    tables.get(STATES, &id.to_bytes()).map_err(|error| error.to_string())
+    tables
+        .get(STATES, &id.to_bytes())
+        .map_err(|error| error.to_string())
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::path::Path;
 use std::time::Duration;
 
 use crankcase_journal::{ActivityHash, Identity, Recovered};
@@ -56,7 +56,10 @@ pub struct Kernel {
 
 /// The outcome of an input with one delivery.
 pub(crate) fn only(outcomes: &[Outcome]) -> Outcome {
-    outcomes.first().cloned().unwrap_or_else(|| Ok(Payload::empty()))
+    outcomes
+        .first()
+        .cloned()
+        .unwrap_or_else(|| Ok(Payload::empty()))
 }
 
 /// The id of the vat that an input made.
@@ -70,7 +73,10 @@ impl Kernel {
         KernelBuilder::new(path.as_ref())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller, at the end of opening")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, at the end of opening"
+    )]
     pub(crate) fn new(
         engine: Arc<Engine>,
         threads: Threads,
@@ -143,7 +149,11 @@ impl Kernel {
         draft.send(self.limits(), to, method, &args)?;
         self.check_open()?;
         if !self.engine.parts.admission.try_enter(draft.bytes()) {
-            return Err(TrySendError::Full(Unsent { to, method: method.to_owned(), args }));
+            return Err(TrySendError::Full(Unsent {
+                to,
+                method: method.to_owned(),
+                args,
+            }));
         }
         Ok(self.submit_admitted(draft, None, only)?)
     }
@@ -202,7 +212,10 @@ impl Kernel {
     /// also after a crash, gives the first outcome and does not run again; with another body it is
     /// a [`SendError::Conflict`]. Ids are kept until [`forget`](Self::forget).
     pub fn request(&self, id: impl Into<String>) -> Request<'_> {
-        Request { kernel: self, id: id.into() }
+        Request {
+            kernel: self,
+            id: id.into(),
+        }
     }
 
     /// Forgets a request id, as an input of its own. The ticket settles when that is released. An
@@ -224,7 +237,9 @@ impl Kernel {
     pub(crate) fn kind_version(&self, kind: &str) -> Result<u32, SendError> {
         match self.engine.parts.crank.kinds.get(kind) {
             Some(kind) => Ok(kind.version()),
-            None => Err(SendError::UnknownKind { kind: kind.to_owned() }),
+            None => Err(SendError::UnknownKind {
+                kind: kind.to_owned(),
+            }),
         }
     }
 
@@ -254,10 +269,14 @@ impl Kernel {
         let admission = &self.engine.parts.admission;
         if !admission.try_enter(draft.bytes()) {
             if self.engine.parts.is_worker() {
-                return Err(SendError::NoRoom { why: "the call comes from inside a crank" });
+                return Err(SendError::NoRoom {
+                    why: "the call comes from inside a crank",
+                });
             }
             if self.engine.parts.order == CommitOrder::Dispatch {
-                return Err(SendError::NoRoom { why: "the inputs wait for `run`" });
+                return Err(SendError::NoRoom {
+                    why: "the inputs wait for `run`",
+                });
             }
             if !admission.enter(draft.bytes()) {
                 self.check_open()?;
@@ -303,7 +322,10 @@ impl Kernel {
             bytes: draft.bytes(),
         };
         let record = writer.finish(self.clock.now(), None).into();
-        let input = InputItem { record, entries: vec![entry] };
+        let input = InputItem {
+            record,
+            entries: vec![entry],
+        };
         if request.is_none() && draft.names.is_empty() {
             self.engine.submit(Item::Input(Box::new(input)));
         } else {
@@ -312,7 +334,8 @@ impl Kernel {
                 return Err(SendError::NoRoom { why });
             }
             let request = request.map(|id| (id, draft.digest()));
-            self.engine.with(|sequencer| sequencer.admit(request, &draft.names, input))?;
+            self.engine
+                .with(|sequencer| sequencer.admit(request, &draft.names, input))?;
         }
         Ok(cell)
     }
@@ -353,10 +376,13 @@ impl Kernel {
         if let Some(name) = draft.names.iter().find(|name| waiting.names.contains(name)) {
             return Err(SendError::NameTaken { name: name.clone() });
         }
-        self.engine.with(|sequencer| sequencer.check_names(&draft.names))?;
+        self.engine
+            .with(|sequencer| sequencer.check_names(&draft.names))?;
         if let Some(id) = request {
             let entry = waiting.entries.len();
-            waiting.requests.insert(id.to_owned(), (draft.digest(), entry));
+            waiting
+                .requests
+                .insert(id.to_owned(), (draft.digest(), entry));
         }
         draft.write(request, &mut waiting.writer);
         let first = waiting.deliveries;
@@ -427,14 +453,17 @@ impl Kernel {
         self.check_run()?;
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         // A run that a crash cut short goes to its end first, as it would have then.
-        if self.engine.with(|sequencer| sequencer.state().open_run().is_some()) {
+        if self
+            .engine
+            .with(|sequencer| sequencer.state().open_run().is_some())
+        {
             self.wait_for_idle()?;
         }
         let inputs = std::mem::take(&mut *self.waiting());
         let done = TicketCell::new(true);
         self.engine.with(|sequencer| {
-            let anything = !inputs.writer.is_empty()
-                || (sequencer.state().waiting() > 0 && budget != Some(0));
+            let anything =
+                !inputs.writer.is_empty() || (sequencer.state().waiting() > 0 && budget != Some(0));
             let input = anything.then(|| InputItem {
                 record: inputs.writer.finish(self.clock.now(), Some(budget)).into(),
                 entries: inputs.entries,
@@ -464,7 +493,9 @@ impl Kernel {
     pub fn root(&self, name: &str) -> Result<Option<VatId>, ReadError> {
         let cell = TicketCell::new(true);
         self.check_outside()?;
-        let found = self.engine.with(|sequencer| sequencer.root(name, Arc::clone(&cell)));
+        let found = self
+            .engine
+            .with(|sequencer| sequencer.root(name, Arc::clone(&cell)));
         Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
         Ok(found)
     }
@@ -476,18 +507,19 @@ impl Kernel {
     /// # Errors
     ///
     /// [`ReadError`].
-    pub fn read<V: Vat, R>(
-        &self,
-        vat: VatId,
-        look: impl FnOnce(&V) -> R,
-    ) -> Result<R, ReadError> {
+    pub fn read<V: Vat, R>(&self, vat: VatId, look: impl FnOnce(&V) -> R) -> Result<R, ReadError> {
         self.check_outside()?;
         let cell = TicketCell::new(true);
-        let (found, kind) =
-            self.engine.with(|sequencer| sequencer.read(vat, Arc::clone(&cell)));
+        let (found, kind) = self
+            .engine
+            .with(|sequencer| sequencer.read(vat, Arc::clone(&cell)));
         Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
         if let Some(found) = kind.filter(|kind| kind != V::KIND) {
-            return Err(ReadError::OtherKind { vat, found, asked: V::KIND });
+            return Err(ReadError::OtherKind {
+                vat,
+                found,
+                asked: V::KIND,
+            });
         }
         let bytes = match found {
             FoundState::Nobody => None,
@@ -517,7 +549,12 @@ impl Kernel {
         let parts = &self.engine.parts;
         let (vats, in_memory, waiting, durable) = self.engine.with(|sequencer| {
             let state = sequencer.state();
-            (state.vats().len(), sequencer.in_memory(), state.waiting(), sequencer.durable())
+            (
+                state.vats().len(),
+                sequencer.in_memory(),
+                state.waiting(),
+                sequencer.durable(),
+            )
         });
         let counters = &parts.counters;
         let now = parts.born.elapsed();
@@ -587,7 +624,11 @@ impl Kernel {
 
     /// Tells whoever waits for inputs that no run has taken.
     fn fail_kept(&self) {
-        for cell in std::mem::take(&mut *self.waiting()).entries.into_iter().flat_map(|e| e.cells) {
+        for cell in std::mem::take(&mut *self.waiting())
+            .entries
+            .into_iter()
+            .flat_map(|e| e.cells)
+        {
             self.engine.parts.call_back(cell.fail(WaitError::Closed));
         }
     }
@@ -595,7 +636,9 @@ impl Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        let Some(threads) = self.threads.take() else { return };
+        let Some(threads) = self.threads.take() else {
+            return;
+        };
         if self.engine.parts.is_worker() {
             tracing::error!("a kernel was dropped inside one of its own cranks; it is not closed");
             self.engine.parts.stop_workers();

@@ -19,7 +19,11 @@ mod host;
 #[cfg(not(crankcase_loom))]
 mod housekeeper;
 #[cfg(not(crankcase_loom))]
+pub mod inspect;
+#[cfg(not(crankcase_loom))]
 mod kernel;
+#[cfg(not(crankcase_loom))]
+mod known_kinds;
 #[cfg(not(crankcase_loom))]
 mod order;
 #[cfg(not(crankcase_loom))]
@@ -34,6 +38,8 @@ mod state;
 mod stats;
 #[cfg(not(crankcase_loom))]
 mod ticket;
+#[cfg(not(crankcase_loom))]
+pub mod verify;
 #[cfg(not(crankcase_loom))]
 mod worker;
 

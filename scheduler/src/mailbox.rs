@@ -49,7 +49,11 @@ pub struct Mailbox<T>(Mutex<Inner<T>>);
 impl<T> Mailbox<T> {
     /// An idle mailbox.
     pub fn new() -> Self {
-        Self(Mutex::new(Inner { queue: VecDeque::new(), scheduled: false, closed: false }))
+        Self(Mutex::new(Inner {
+            queue: VecDeque::new(),
+            scheduled: false,
+            closed: false,
+        }))
     }
 
     /// A mailbox that counts as scheduled, for a vat that is being loaded: whoever loads it makes

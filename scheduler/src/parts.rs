@@ -64,7 +64,9 @@ impl Parts {
     /// Whether the calling thread runs cranks of this kernel.
     pub(crate) fn is_worker(&self) -> bool {
         let me = std::thread::current().id();
-        self.workers.get().is_some_and(|workers| workers.contains(&me))
+        self.workers
+            .get()
+            .is_some_and(|workers| workers.contains(&me))
     }
 
     /// Stops the kernel for good; the first reason stays. The tickets are failed by the holder of

@@ -3,12 +3,13 @@
 //! Everything that can be refused is refused before a thread is started.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
-use crankcase_journal::{Durability, Groups, Opened, Tables};
+use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
 use crankcase_vat::{Delivery, DeliveryId, Kinds, RecordBytes, Seq};
 
@@ -19,6 +20,7 @@ use crate::engine::{Engine, Threads};
 use crate::error::OpenError;
 use crate::hand_over::HandOver;
 use crate::kernel::Kernel;
+use crate::known_kinds;
 use crate::order::CommitOrder;
 use crate::parts::{GATE_OPEN, Parts};
 use crate::run_queue::RunQueue;
@@ -65,7 +67,10 @@ pub(crate) fn recover(
     }
     if state.last() != last {
         return Err(OpenError::Damaged {
-            what: format!("the log ends at record {last}, and the state at {}", state.last()),
+            what: format!(
+                "the log ends at record {last}, and the state at {}",
+                state.last()
+            ),
             place: "the journal".to_owned(),
         });
     }
@@ -109,10 +114,16 @@ fn waiting_deliveries(
             what: "a delivery that waits is not where it was produced".to_owned(),
             place: format!("record {seq}"),
         };
-        if !group.as_ref().is_some_and(|group| group.first() <= seq && seq <= group.last()) {
+        if !group
+            .as_ref()
+            .is_some_and(|group| group.first() <= seq && seq <= group.last())
+        {
             group = groups.containing(seq)?;
         }
-        let bytes = group.as_ref().and_then(|group| group.record(seq)).ok_or_else(missing)?;
+        let bytes = group
+            .as_ref()
+            .and_then(|group| group.record(seq))
+            .ok_or_else(missing)?;
         let record: RecordBytes = bytes.into();
         let (time, offsets) = delivery_offsets(&record).ok_or_else(missing)?;
         deliveries.sort_unstable();
@@ -176,26 +187,71 @@ fn check_kinds(state: &State, kinds: &Kinds) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Opens a kernel as its builder says.
-pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
-    let settings = builder.settings();
-    let directory = (builder.durability != Durability::None).then_some(builder.path.as_path());
-    let fresh = builder.fresh_identity();
-    let opened = crankcase_journal::open(directory, &settings, &fresh)?;
-    let Opened { identity, committer, checkpointer, groups, tables, recovered } = opened;
-    let stored = CommitOrder::from_code(identity.order).ok_or_else(|| OpenError::Damaged {
-        what: format!("{} stands for no commit order", identity.order),
-        place: "the journal's identity".to_owned(),
-    })?;
+/// The journal's order, if the host asked for that and for its seed.
+fn check_identity(builder: &KernelBuilder, identity: &Identity) -> Result<CommitOrder, OpenError> {
+    let stored = order_of(identity)?;
     if stored != builder.order {
-        return Err(OpenError::OtherOrder { stored, asked: builder.order });
+        return Err(OpenError::OtherOrder {
+            stored,
+            asked: builder.order,
+        });
     }
     if builder.seed.is_some_and(|seed| seed != identity.seed) {
         return Err(OpenError::OtherSeed);
     }
+    Ok(stored)
+}
+
+/// The order that a journal was made with.
+pub(crate) fn order_of(identity: &Identity) -> Result<CommitOrder, OpenError> {
+    CommitOrder::from_code(identity.order).ok_or_else(|| OpenError::Damaged {
+        what: format!("{} stands for no commit order", identity.order),
+        place: "the journal's identity".to_owned(),
+    })
+}
+
+/// Refuses, before anything is changed, what the host cannot open.
+fn look_before(builder: &KernelBuilder, directory: &Path) -> Result<(), OpenError> {
+    let Some(identity) = crankcase_journal::identity_of(directory)? else {
+        return Ok(());
+    };
+    let order = check_identity(builder, &identity)?;
+    if known_kinds::all_registered(directory, &builder.kinds) {
+        return Ok(());
+    }
+    let copy = PrivateCopy::of(directory)?;
+    let last = copy.recovered().last;
+    let recovered = recover(order, copy.tables(), copy.groups(), last)?;
+    check_kinds(&recovered.state, &builder.kinds)
+}
+
+/// Opens a kernel as its builder says.
+pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
+    let settings = builder.settings();
+    let directory = (builder.durability != Durability::None).then_some(builder.path.as_path());
+    if let Some(directory) = directory {
+        look_before(&builder, directory)?;
+    }
+    let fresh = builder.fresh_identity();
+    let opened = crankcase_journal::open(directory, &settings, &fresh)?;
+    let Opened {
+        identity,
+        committer,
+        checkpointer,
+        groups,
+        tables,
+        recovered,
+    } = opened;
+    let stored = check_identity(&builder, &identity)?;
     let Recovered { state, replayed } = recover(stored, &tables, &groups, recovered.last)?;
     check_kinds(&state, &builder.kinds)?;
     let waiting = waiting_deliveries(&state, &groups)?;
+    if let Some(directory) = directory {
+        known_kinds::note(directory, &builder.kinds).map_err(|source| {
+            let doing = "noting the registered kinds".to_owned();
+            crankcase_journal::OpenError::Io { doing, source }
+        })?;
+    }
 
     let workers = builder.workers;
     let parts = Arc::new(Parts {
@@ -222,13 +278,18 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         born: Instant::now(),
     });
     let mut pace = builder.pace;
-    pace.drop_below_checkpoint =
-        builder.retention == crankcase_journal::Retention::DropBelowCheckpoint
-            || builder.durability == Durability::None;
+    pace.drop_below_checkpoint = builder.retention
+        == crankcase_journal::Retention::DropBelowCheckpoint
+        || builder.durability == Durability::None;
     let clock = RunningClock::new(builder.clock, state.time());
     let host_spawned = state.host_spawned();
-    let sequencer =
-        Sequencer::new(Arc::clone(&parts), pace, state, committer.durable(), replayed);
+    let sequencer = Sequencer::new(
+        Arc::clone(&parts),
+        pace,
+        state,
+        committer.durable(),
+        replayed,
+    );
     let engine = Engine::new(parts, sequencer, workers);
     engine.with(|sequencer| {
         for (slot, deliveries) in waiting {
@@ -236,5 +297,13 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         }
     });
     let threads = Threads::start(&engine, workers, committer, checkpointer)?;
-    Ok(Kernel::new(engine, threads, clock, host_spawned, identity, recovered, builder.drop_timeout))
+    Ok(Kernel::new(
+        engine,
+        threads,
+        clock,
+        host_spawned,
+        identity,
+        recovered,
+        builder.drop_timeout,
+    ))
 }

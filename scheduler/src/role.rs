@@ -174,7 +174,9 @@ impl<D: Duty> Role<D> {
                 if !waiting {
                     return;
                 }
-                let Some(mut duty) = self.try_take() else { return };
+                let Some(mut duty) = self.try_take() else {
+                    return;
+                };
                 self.work_off(&mut duty);
                 self.put_down(duty, after);
             }

@@ -173,20 +173,14 @@ impl<T> RunQueue<T> {
     }
 
     #[cfg(not(crankcase_loom))]
-    fn watch<'a>(
-        &self,
-        inner: MutexGuard<'a, Inner<T>>,
-    ) -> MutexGuard<'a, Inner<T>> {
+    fn watch<'a>(&self, inner: MutexGuard<'a, Inner<T>>) -> MutexGuard<'a, Inner<T>> {
         let waited = self.wake.wait_timeout(inner, WATCH);
         waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
     }
 
     /// A model has no clock; a round of the watcher can end at any moment.
     #[cfg(crankcase_loom)]
-    fn watch<'a>(
-        &self,
-        inner: MutexGuard<'a, Inner<T>>,
-    ) -> MutexGuard<'a, Inner<T>> {
+    fn watch<'a>(&self, inner: MutexGuard<'a, Inner<T>>) -> MutexGuard<'a, Inner<T>> {
         drop(inner);
         loom::thread::yield_now();
         lock(&self.inner)

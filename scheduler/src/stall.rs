@@ -11,7 +11,10 @@ pub struct Stall {
 impl Stall {
     /// Nobody sleeps.
     pub fn new() -> Self {
-        Self { lock: Mutex::new(()), over: Condvar::new() }
+        Self {
+            lock: Mutex::new(()),
+            over: Condvar::new(),
+        }
     }
 
     /// Sleeps while the condition holds. It is looked at under the lock, so an announcement that

@@ -48,7 +48,10 @@ impl<T> Queue<T> {
 
     #[inline]
     pub(crate) fn push(&self, item: T) {
-        assert!(self.sender.send(item).is_ok(), "the queue owns its receiver");
+        assert!(
+            self.sender.send(item).is_ok(),
+            "the queue owns its receiver"
+        );
     }
 
     #[inline]

@@ -48,8 +48,15 @@ pub(crate) struct TicketCell {
 impl TicketCell {
     pub(crate) fn new(taken: bool) -> Arc<Self> {
         let phase = if taken { Phase::Open } else { Phase::NotTaken };
-        let inner = Inner { phase, waited: false, wakers: Vec::new() };
-        Arc::new(Self { inner: Mutex::new(inner), settled: Condvar::new() })
+        let inner = Inner {
+            phase,
+            waited: false,
+            wakers: Vec::new(),
+        };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            settled: Condvar::new(),
+        })
     }
 
     /// A run has taken the input.
@@ -159,12 +166,20 @@ pub struct Ticket<T> {
 
 impl<T> Ticket<T> {
     pub(crate) fn new(cell: Arc<TicketCell>, kernel: Weak<dyn Asked>, convert: Convert<T>) -> Self {
-        Self { cell, kernel, convert }
+        Self {
+            cell,
+            kernel,
+            convert,
+        }
     }
 
     /// The same wait with another view of its outcomes.
     pub(crate) fn converted<U>(self, convert: Convert<U>) -> Ticket<U> {
-        Ticket { cell: self.cell, kernel: self.kernel, convert }
+        Ticket {
+            cell: self.cell,
+            kernel: self.kernel,
+            convert,
+        }
     }
 
     /// Blocks until the outcome is released.
@@ -203,13 +218,17 @@ impl<T> Ticket<T> {
                 self.cell.block(deadline)
             }
         };
-        known.transpose().map(|known| known.map(|outcomes| (self.convert)(&outcomes)))
+        known
+            .transpose()
+            .map(|known| known.map(|outcomes| (self.convert)(&outcomes)))
     }
 }
 
 impl<T> std::fmt::Debug for Ticket<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").field("phase", &lock(&self.cell.inner).phase).finish()
+        f.debug_struct("Ticket")
+            .field("phase", &lock(&self.cell.inner).phase)
+            .finish()
     }
 }
 
@@ -248,6 +267,9 @@ impl<T> IntoFuture for Ticket<T> {
     type IntoFuture = TicketFuture<T>;
 
     fn into_future(self) -> TicketFuture<T> {
-        TicketFuture { ticket: self, output: PhantomData }
+        TicketFuture {
+            ticket: self,
+            output: PhantomData,
+        }
     }
 }

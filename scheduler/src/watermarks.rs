@@ -33,7 +33,11 @@ impl Watermarks {
     /// All three at the end of what was recovered.
     pub fn new(at: Seq) -> Self {
         let at = || AtomicU64::new(at.get());
-        Self { sequenced: at(), durable: at(), released: at() }
+        Self {
+            sequenced: at(),
+            durable: at(),
+            released: at(),
+        }
     }
 
     /// The last place given.
@@ -65,8 +69,16 @@ impl Watermarks {
     ///
     /// When it would pass *sequenced* or go backwards.
     pub fn make_durable(&self, to: Seq) {
-        assert!(to <= self.sequenced(), "durable {to} would pass sequenced {}", self.sequenced());
-        assert!(to >= self.durable(), "durable would go back from {} to {to}", self.durable());
+        assert!(
+            to <= self.sequenced(),
+            "durable {to} would pass sequenced {}",
+            self.sequenced()
+        );
+        assert!(
+            to >= self.durable(),
+            "durable would go back from {} to {to}",
+            self.durable()
+        );
         self.durable.store(to.get(), Ordering::Release);
     }
 
@@ -76,8 +88,16 @@ impl Watermarks {
     ///
     /// When it would pass *durable* or go backwards.
     pub fn release(&self, to: Seq) {
-        assert!(to <= self.durable(), "released {to} would pass durable {}", self.durable());
-        assert!(to >= self.released(), "released would go back from {} to {to}", self.released());
+        assert!(
+            to <= self.durable(),
+            "released {to} would pass durable {}",
+            self.durable()
+        );
+        assert!(
+            to >= self.released(),
+            "released would go back from {} to {to}",
+            self.released()
+        );
         self.released.store(to.get(), Ordering::Release);
     }
 }

@@ -74,9 +74,14 @@ impl Clock {
         let longest = if self.cranks == 1 { each } else { took };
         let ns = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         if ns > parts.counters.longest_crank_ns.load(Ordering::Relaxed) {
-            parts.counters.longest_crank_ns.fetch_max(ns, Ordering::Relaxed);
+            parts
+                .counters
+                .longest_crank_ns
+                .fetch_max(ns, Ordering::Relaxed);
         }
-        parts.run_queue.note(u64::from(self.cranks), self.average > COSTLY);
+        parts
+            .run_queue
+            .note(u64::from(self.cranks), self.average > COSTLY);
         self.since = now;
         self.cranks = 0;
     }
@@ -91,7 +96,11 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, index: usize) {
         space: Workspace::new(),
         taken: VecDeque::new(),
         mine: None,
-        clock: Clock { since: Instant::now(), cranks: 0, average: Duration::ZERO },
+        clock: Clock {
+            since: Instant::now(),
+            cranks: 0,
+            average: Duration::ZERO,
+        },
     };
     while let Some(cell) = worker.next() {
         worker.activate(&cell);
@@ -204,7 +213,10 @@ impl Worker<'_> {
         }
         if !parts.may_run(cell) {
             // Whoever moves the gate looks here afterwards; see `Sequencer::move_gate`.
-            let mut away = parts.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut away = parts
+                .turned_away
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if parts.may_run(cell) {
                 drop(away);
                 parts.run_queue.push(Arc::clone(cell));
@@ -214,8 +226,8 @@ impl Worker<'_> {
             return;
         }
         parts.run_queue.push(Arc::clone(cell));
-        parts.stall.sleep_while(|| {
-            self.role.is_full() && !parts.stopping.load(Ordering::SeqCst)
-        });
+        parts
+            .stall
+            .sleep_while(|| self.role.is_full() && !parts.stopping.load(Ordering::SeqCst));
     }
 }

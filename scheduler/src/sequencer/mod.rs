@@ -100,9 +100,16 @@ pub(crate) struct Pace {
 enum Checkpoint {
     None,
     /// Its records are not all durable.
-    Frozen { at: Seq, rows: RowBatch, thaw: ThawList },
+    Frozen {
+        at: Seq,
+        rows: RowBatch,
+        thaw: ThawList,
+    },
     /// The checkpointer has it.
-    Writing { at: Seq, thaw: ThawList },
+    Writing {
+        at: Seq,
+        thaw: ThawList,
+    },
 }
 
 /// See the module's text.
@@ -236,7 +243,9 @@ impl Sequencer {
     }
 
     fn sequence_crank(&mut self, item: &CrankItem) {
-        let Some(seq) = self.sequence(&item.record) else { return };
+        let Some(seq) = self.sequence(&item.record) else {
+            return;
+        };
         if let Some(note) = &item.note {
             self.group.push_note(seq, note.to_string());
         }
@@ -252,7 +261,8 @@ impl Sequencer {
         let seq = self.state.last().next();
         // Registered first: a delivery to nobody is answered by the record itself.
         for entry in input.entries {
-            self.tickets.register(seq, entry, &mut self.releases, &mut self.demanded);
+            self.tickets
+                .register(seq, entry, &mut self.releases, &mut self.demanded);
         }
         if self.sequence(&input.record).is_some() {
             Counters::add(&self.parts.counters.inputs, 1);
@@ -265,7 +275,8 @@ impl Sequencer {
             for cell in entry.cells {
                 self.parts.call_back(cell.fail(self.parts.why_unsettled()));
             }
-            self.parts.call_back(self.parts.admission.leave(entry.bytes));
+            self.parts
+                .call_back(self.parts.admission.leave(entry.bytes));
         }
     }
 
@@ -275,13 +286,24 @@ impl Sequencer {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Deliver { slot, delivery, time, offset, from_host } => {
+                Effect::Deliver {
+                    slot,
+                    delivery,
+                    time,
+                    offset,
+                    from_host,
+                } => {
                     let delivery =
                         Delivery::new(delivery, time, Arc::clone(record), offset, from_host);
                     self.deliver(slot, delivery);
                 }
                 Effect::Answer { delivery, outcome } => self.answer(delivery, outcome),
-                Effect::Born { slot, id, number, kind } => {
+                Effect::Born {
+                    slot,
+                    id,
+                    number,
+                    kind,
+                } => {
                     let name = &self.state.kinds()[usize::from(kind)].name;
                     match self.parts.crank.kinds.get(name) {
                         Some(kind) => {
@@ -326,11 +348,17 @@ impl Sequencer {
     fn load(&mut self, slot: Slot) -> &Arc<Cell> {
         let entry = self.state.vat(slot);
         let cell = Cell::loading(slot, entry.id);
-        let load = load_of(entry, &self.state.kinds()[usize::from(entry.kind)].name, &cell);
+        let load = load_of(
+            entry,
+            &self.state.kinds()[usize::from(entry.kind)].name,
+            &cell,
+        );
         self.put_cell(cell);
         // Once the housekeeper has left, the kernel is closed and nothing runs any more.
         let _ = self.parts.chores.give(Chore::Load(Box::new(load)));
-        self.cells[slot.index()].as_ref().expect("it was just put there")
+        self.cells[slot.index()]
+            .as_ref()
+            .expect("it was just put there")
     }
 
     fn end(&mut self, slot: Slot) {
@@ -371,7 +399,8 @@ impl Sequencer {
         {
             known?;
             for entry in input.entries {
-                self.parts.call_back(self.parts.admission.leave(entry.bytes));
+                self.parts
+                    .call_back(self.parts.admission.leave(entry.bytes));
                 for cell in entry.cells {
                     self.attach(id, cell);
                 }
@@ -411,7 +440,9 @@ impl Sequencer {
 
     /// Has a ticket settle with the outcome of a request that is known.
     pub(crate) fn attach(&mut self, id: &str, cell: Arc<TicketCell>) {
-        let Some(request) = self.state.request(id) else { return };
+        let Some(request) = self.state.request(id) else {
+            return;
+        };
         cell.take();
         if request.is_settled() {
             let outcomes = request.outcomes.iter().flatten().cloned().collect();
@@ -424,10 +455,14 @@ impl Sequencer {
     /// Settles a ticket once everything sequenced so far is released.
     pub(crate) fn release(&mut self, release: Release) {
         if self.failed {
-            return self.parts.call_back(release.cell.fail(self.parts.why_unsettled()));
+            return self
+                .parts
+                .call_back(release.cell.fail(self.parts.why_unsettled()));
         }
         if self.group.is_empty() && self.committing.is_none() {
-            return self.parts.call_back(release.cell.settle(Arc::new(release.outcomes)));
+            return self
+                .parts
+                .call_back(release.cell.settle(Arc::new(release.outcomes)));
         }
         self.demanded |= release.cell.sequence();
         self.releases.push(release);
@@ -451,7 +486,10 @@ impl Sequencer {
                 (state, Some(kind))
             }
         };
-        self.release(Release { cell, outcomes: Vec::new() });
+        self.release(Release {
+            cell,
+            outcomes: Vec::new(),
+        });
         self.demanded = true;
         found
     }
@@ -459,7 +497,10 @@ impl Sequencer {
     /// Finds a root, and has the ticket settle when what was found is released.
     pub(crate) fn root(&mut self, name: &str, cell: Arc<TicketCell>) -> Option<VatId> {
         let found = self.state.root(name);
-        self.release(Release { cell, outcomes: Vec::new() });
+        self.release(Release {
+            cell,
+            outcomes: Vec::new(),
+        });
         self.demanded = true;
         found
     }
@@ -490,8 +531,12 @@ impl Sequencer {
     /// In `Dispatch` order, sequences every record whose turn has come, while a run is open.
     fn take_turns(&mut self) {
         while !self.failed && !self.is_full() && self.state.open_run().is_some() {
-            let Some((_, slot)) = self.state.turn() else { break };
-            let Some(item) = self.reorder.pop(slot) else { break };
+            let Some((_, slot)) = self.state.turn() else {
+                break;
+            };
+            let Some(item) = self.reorder.pop(slot) else {
+                break;
+            };
             self.sequence_crank(&item);
         }
         self.move_gate();
@@ -513,8 +558,11 @@ impl Sequencer {
         if self.parts.gate.swap(gate, Ordering::SeqCst) == gate {
             return;
         }
-        let mut away =
-            self.parts.turned_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut away = self
+            .parts
+            .turned_away
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut at = 0;
         while at < away.len() {
             if self.parts.may_run(&away[at]) {
@@ -557,7 +605,11 @@ impl Sequencer {
     }
 
     fn committed(&mut self, committed: Committed) {
-        let Committed { group, releases, durable } = committed;
+        let Committed {
+            group,
+            releases,
+            durable,
+        } = committed;
         self.committing = None;
         if self.spare.len() < 2 {
             self.spare.push((group, releases));
@@ -578,7 +630,10 @@ impl Sequencer {
                 self.checkpoint = Checkpoint::Writing { at, thaw };
                 let durable = self.durable;
                 // Once the checkpointer has left, the kernel is closed.
-                let _ = self.parts.checkpoints.give(CheckpointJob::Write { at, durable, rows });
+                let _ = self
+                    .parts
+                    .checkpoints
+                    .give(CheckpointJob::Write { at, durable, rows });
             }
             other => self.checkpoint = other,
         }
@@ -608,7 +663,9 @@ impl Sequencer {
             let index = (self.unload_from % slots) as usize;
             self.unload_from = self.unload_from.wrapping_add(1);
             looked_at += 1;
-            let Some(cell) = &self.cells[index] else { continue };
+            let Some(cell) = &self.cells[index] else {
+                continue;
+            };
             // Every delivery that was taken stands in the inbox until its record is applied, so a
             // cold entry with an idle mailbox has no record on its way.
             if self.state.vat(cell.slot).is_cold() && cell.mailbox.is_idle() {
@@ -654,7 +711,11 @@ impl Sequencer {
         let why = self.parts.why_unsettled();
         let waiting = self.tickets.drain();
         let released = self.releases.drain(..).map(|release| release.cell);
-        for cell in waiting.into_iter().chain(released).chain(self.idle_waiters.drain(..)) {
+        for cell in waiting
+            .into_iter()
+            .chain(released)
+            .chain(self.idle_waiters.drain(..))
+        {
             self.parts.call_back(cell.fail(why.clone()));
         }
     }
@@ -678,8 +739,10 @@ impl Sequencer {
 }
 
 fn load_of(entry: &VatEntry, kind: &str, cell: &Arc<Cell>) -> Load {
-    let rows: Vec<NewerRow> =
-        entry.newer_rows().map(|(key, value)| (key.into(), value.map(Into::into))).collect();
+    let rows: Vec<NewerRow> = entry
+        .newer_rows()
+        .map(|(key, value)| (key.into(), value.map(Into::into)))
+        .collect();
     Load {
         cell: Arc::clone(cell),
         number: entry.number,
@@ -749,7 +812,10 @@ impl Duty for Sequencer {
         let idle = self.is_idle();
         if idle && !self.idle_waiters.is_empty() {
             for cell in std::mem::take(&mut self.idle_waiters) {
-                self.release(Release { cell, outcomes: Vec::new() });
+                self.release(Release {
+                    cell,
+                    outcomes: Vec::new(),
+                });
                 self.demanded = true;
             }
         }
@@ -766,12 +832,16 @@ impl Duty for Sequencer {
             _ => self.parts.run_queue.push_all(self.runnable.drain(..)),
         }
         if !self.ended.is_empty() {
-            let _ = self.parts.chores.give(Chore::Drop(std::mem::take(&mut self.ended)));
+            let _ = self
+                .parts
+                .chores
+                .give(Chore::Drop(std::mem::take(&mut self.ended)));
         }
         let full = self.is_full();
         let steps = std::mem::take(&mut self.steps);
         self.parts.steps.fetch_add(steps, Ordering::SeqCst);
-        after.announce = self.was_full && !full || steps > 0 && self.parts.closing.load(Ordering::SeqCst);
+        after.announce =
+            self.was_full && !full || steps > 0 && self.parts.closing.load(Ordering::SeqCst);
         self.was_full = full;
         after
     }

@@ -58,7 +58,10 @@ impl Tickets {
         if entry.count == 0 {
             for cell in entry.cells {
                 *demanded |= cell.sequence();
-                releases.push(Release { cell, outcomes: Vec::new() });
+                releases.push(Release {
+                    cell,
+                    outcomes: Vec::new(),
+                });
             }
             return;
         }
@@ -92,14 +95,21 @@ impl Tickets {
         let missing = request.outcomes.iter().position(Option::is_none);
         let missing = missing.expect("a request that is not settled misses an outcome");
         let delivery = DeliveryId::new(request.first.seq, request.first.index + missing as u32);
-        let known = self.by_delivery.get(&delivery).and_then(|&key| self.open[key].as_mut());
+        let known = self
+            .by_delivery
+            .get(&delivery)
+            .and_then(|&key| self.open[key].as_mut());
         match known {
             Some(open) => open.cells.push(cell),
             // Nobody has asked since the journal was opened.
             None => self.insert(Open {
                 first: request.first,
                 outcomes: request.outcomes.clone(),
-                left: request.outcomes.iter().filter(|outcome| outcome.is_none()).count(),
+                left: request
+                    .outcomes
+                    .iter()
+                    .filter(|outcome| outcome.is_none())
+                    .count(),
                 cells: vec![cell],
                 bytes: 0,
             }),
@@ -123,13 +133,20 @@ impl Tickets {
         }
         let open = self.open[key].take()?;
         self.free.push(key);
-        let mut done = Done { waited: false, bytes: open.bytes };
+        let mut done = Done {
+            waited: false,
+            bytes: open.bytes,
+        };
         let mut outcomes: Vec<Outcome> = open.outcomes.into_iter().flatten().collect();
         let mut cells = open.cells.into_iter().peekable();
         while let Some(cell) = cells.next() {
             done.waited |= cell.sequence();
             let last = cells.peek().is_none();
-            let outcomes = if last { std::mem::take(&mut outcomes) } else { outcomes.clone() };
+            let outcomes = if last {
+                std::mem::take(&mut outcomes)
+            } else {
+                outcomes.clone()
+            };
             releases.push(Release { cell, outcomes });
         }
         Some(done)
@@ -139,6 +156,10 @@ impl Tickets {
     pub(super) fn drain(&mut self) -> Vec<Arc<TicketCell>> {
         self.by_delivery.clear();
         self.free.clear();
-        self.open.drain(..).flatten().flat_map(|open| open.cells).collect()
+        self.open
+            .drain(..)
+            .flatten()
+            .flat_map(|open| open.cells)
+            .collect()
     }
 }

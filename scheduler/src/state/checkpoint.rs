@@ -39,7 +39,10 @@ struct Ended {
 impl Dirty {
     pub(super) fn end(&mut self, entry: &VatEntry) {
         if entry.stored {
-            self.ended.push(Ended { id: entry.id, chunks: entry.stored_chunks.clone() });
+            self.ended.push(Ended {
+                id: entry.id,
+                chunks: entry.stored_chunks.clone(),
+            });
         }
     }
 }
@@ -72,7 +75,10 @@ pub enum LoadError {
 
 fn bad_row(what: impl Into<String>) -> impl FnOnce(DecodeError) -> LoadError {
     let what = what.into();
-    move |why| LoadError::Row { what, why: why.to_string() }
+    move |why| LoadError::Row {
+        what,
+        why: why.to_string(),
+    }
 }
 
 impl State {
@@ -126,7 +132,12 @@ impl State {
         if self.order == CommitOrder::Dispatch {
             rows.put(COUNTERS, &[], self.counters().encode());
         }
-        Frozen { at: self.last, rows, epoch, touched }
+        Frozen {
+            at: self.last,
+            rows,
+            epoch,
+            touched,
+        }
     }
 
     fn counters(&self) -> Counters {
@@ -142,10 +153,18 @@ impl State {
     /// vat of which nothing needs to stay.
     pub(crate) fn thaw(&mut self, frozen: &ThawList, mut cold: impl FnMut(Slot, VatId)) {
         for &slot in &frozen.touched {
-            let Some(entry) = self.vats.get_mut(slot) else { continue };
-            let Some(hot) = entry.hot.as_deref_mut() else { continue };
+            let Some(entry) = self.vats.get_mut(slot) else {
+                continue;
+            };
+            let Some(hot) = entry.hot.as_deref_mut() else {
+                continue;
+            };
             hot.rows.retain(|_, change| change.epoch > frozen.epoch);
-            if hot.state.as_ref().is_some_and(|(epoch, _)| *epoch <= frozen.epoch) {
+            if hot
+                .state
+                .as_ref()
+                .is_some_and(|(epoch, _)| *epoch <= frozen.epoch)
+            {
                 hot.state = None;
             }
             if hot.state.is_none() && hot.inbox.is_empty() && hot.rows.is_empty() {
@@ -157,7 +176,10 @@ impl State {
 
     /// The lowest place in whose record a waiting delivery stands.
     pub(crate) fn oldest_waiting(&self) -> Option<Seq> {
-        let firsts = self.vats.iter().filter_map(|(_, entry)| entry.waiting().next());
+        let firsts = self
+            .vats
+            .iter()
+            .filter_map(|(_, entry)| entry.waiting().next());
         firsts.map(|waiting| waiting.delivery.seq).min()
     }
 
@@ -174,7 +196,9 @@ impl State {
         }
         for row in tables.prefix(KINDS, &[]) {
             let (_, value) = row?;
-            state.kinds.push(JournalKind::decode(&value).map_err(bad_row("a kind"))?);
+            state
+                .kinds
+                .push(JournalKind::decode(&value).map_err(bad_row("a kind"))?);
         }
         for row in tables.prefix(NAMES, &[]) {
             let (key, value) = row?;
@@ -182,7 +206,10 @@ impl State {
             let id = vat_of_key(&value).filter(|_| value.len() == 16);
             let (Ok(name), Some(id)) = (name, id) else {
                 let why = "neither a name nor a vat".to_owned();
-                return Err(LoadError::Row { what: "a root name".to_owned(), why });
+                return Err(LoadError::Row {
+                    what: "a root name".to_owned(),
+                    why,
+                });
             };
             state.names.insert(name, id);
         }
@@ -194,13 +221,19 @@ impl State {
         }
         for row in tables.prefix(VATS, &[]) {
             let (key, value) = row?;
-            let id = vat_of_key(&key).filter(|_| key.len() == 16).ok_or_else(|| {
-                LoadError::Row { what: "a vat".to_owned(), why: "its key is no vat id".to_owned() }
-            })?;
+            let id = vat_of_key(&key)
+                .filter(|_| key.len() == 16)
+                .ok_or_else(|| LoadError::Row {
+                    what: "a vat".to_owned(),
+                    why: "its key is no vat id".to_owned(),
+                })?;
             let row = VatRow::decode(&value).map_err(bad_row(format!("vat {id}")))?;
             if usize::from(row.kind) >= state.kinds.len() {
                 let why = "its kind does not stand in the tables".to_owned();
-                return Err(LoadError::Row { what: format!("vat {id}"), why });
+                return Err(LoadError::Row {
+                    what: format!("vat {id}"),
+                    why,
+                });
             }
             state.vats.put(VatEntry {
                 id,
@@ -225,7 +258,10 @@ impl State {
         for row in tables.prefix(INBOXES, &[]) {
             let (key, value) = row?;
             let what = || format!("the inbox of {:?}", vat_of_key(&key));
-            let odd = |why: &str| LoadError::Row { what: what(), why: why.to_owned() };
+            let odd = |why: &str| LoadError::Row {
+                what: what(),
+                why: why.to_owned(),
+            };
             let slot = vat_of_key(&key).and_then(|vat| self.vats.find(vat));
             let slot = slot.ok_or_else(|| odd("the vat does not live"))?;
             let (first, deliveries) = decode_chunk(&value).map_err(bad_row(what()))?;
@@ -273,14 +309,15 @@ fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
             rows.put(STATES, &id.to_bytes(), state.clone());
         }
         let stored = &mut entry.stored_chunks;
-        hot.inbox.chunks_from(head, entry.stored_tail.max(head), |chunk, bytes| {
-            rows.put(INBOXES, &inbox_key(id, chunk), bytes);
-            let chunk = u32::try_from(chunk).expect("a vat has had fewer than 2^44 deliveries");
-            if stored.start == stored.end {
-                *stored = chunk..chunk;
-            }
-            stored.end = stored.end.max(chunk + 1);
-        });
+        hot.inbox
+            .chunks_from(head, entry.stored_tail.max(head), |chunk, bytes| {
+                rows.put(INBOXES, &inbox_key(id, chunk), bytes);
+                let chunk = u32::try_from(chunk).expect("a vat has had fewer than 2^44 deliveries");
+                if stored.start == stored.end {
+                    *stored = chunk..chunk;
+                }
+                stored.end = stored.end.max(chunk + 1);
+            });
     }
     // Chunks in front of the head hold nothing that waits; with an empty inbox none does.
     let stored = &mut entry.stored_chunks;
@@ -295,7 +332,12 @@ fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
     }
     entry.stored_tail = head + waiting;
     entry.stored = true;
-    let row = VatRow { number: entry.number, kind: entry.kind, progress: entry.progress.clone(), head };
+    let row = VatRow {
+        number: entry.number,
+        kind: entry.kind,
+        progress: entry.progress.clone(),
+        head,
+    };
     rows.put(VATS, &id.to_bytes(), row.encode());
 }
 
@@ -309,8 +351,38 @@ pub(crate) struct ThawList {
 impl Frozen {
     /// Parts the rows from the list that stays with the state.
     pub(crate) fn split(self) -> (Seq, RowBatch, ThawList) {
-        (self.at, self.rows, ThawList { epoch: self.epoch, touched: self.touched })
+        (
+            self.at,
+            self.rows,
+            ThawList {
+                epoch: self.epoch,
+                touched: self.touched,
+            },
+        )
     }
+}
+
+/// Compares states and store rows of an applied state, which has them all as changes, with the
+/// tables'; rows of vats that ended are left to be swept and mean nothing.
+pub(crate) fn first_row_difference(
+    applied: &State,
+    tables: &TableSnapshot,
+) -> Result<Option<String>, ReadError> {
+    for (_, entry) in applied.vats.iter() {
+        let id = entry.id;
+        let stored = tables.get(STATES, &id.to_bytes())?;
+        if stored.as_deref() != entry.newer_state() {
+            return Ok(Some(format!("the state of vat {id}")));
+        }
+        let rows = store_rows(id, tables, std::iter::empty())?;
+        let made = entry
+            .newer_rows()
+            .filter_map(|(key, value)| Some((key, value?)));
+        if !rows.iter().map(|(key, value)| (&**key, &**value)).eq(made) {
+            return Ok(Some(format!("the store of vat {id}")));
+        }
+    }
+    Ok(None)
 }
 
 /// The rows of a vat's store: the tables' under the newer ones.

@@ -58,12 +58,7 @@ impl Inbox {
 
     /// The chunks that hold deliveries numbered `from` and above, encoded; `head` is the number
     /// of the inbox's first delivery.
-    pub(crate) fn chunks_from(
-        &self,
-        head: u64,
-        from: u64,
-        mut put: impl FnMut(u64, Vec<u8>),
-    ) {
+    pub(crate) fn chunks_from(&self, head: u64, from: u64, mut put: impl FnMut(u64, Vec<u8>)) {
         let tail = head + self.len();
         if from >= tail {
             return;
@@ -71,7 +66,9 @@ impl Inbox {
         for chunk in from.max(head) / CHUNK..=(tail - 1) / CHUNK {
             let start = (chunk * CHUNK).max(head);
             let end = ((chunk + 1) * CHUNK).min(tail);
-            let deliveries = self.queue.range((start - head) as usize..(end - head) as usize);
+            let deliveries = self
+                .queue
+                .range((start - head) as usize..(end - head) as usize);
             put(chunk, encode_chunk(start, deliveries.copied()));
         }
     }
@@ -85,7 +82,10 @@ fn encode_chunk(number: u64, deliveries: impl Iterator<Item = Waiting>) -> Vec<u
     let mut run: Option<(Waiting, u64)> = None;
     let mut put = |(first, count): (Waiting, u64)| {
         put_varint(&mut out, first.delivery.seq.get());
-        put_varint(&mut out, u64::from(first.delivery.index) << 1 | u64::from(first.from_host));
+        put_varint(
+            &mut out,
+            u64::from(first.delivery.index) << 1 | u64::from(first.from_host),
+        );
         put_varint(&mut out, count);
     };
     for waiting in deliveries {
@@ -118,7 +118,10 @@ pub(crate) fn decode_chunk(bytes: &[u8]) -> Result<(u64, Vec<Waiting>), DecodeEr
     let mut deliveries = Vec::new();
     while !reader.is_at_end() {
         let offset = reader.offset();
-        let invalid = DecodeError::Invalid { what: "run of deliveries", offset };
+        let invalid = DecodeError::Invalid {
+            what: "run of deliveries",
+            offset,
+        };
         let seq = Seq::new(reader.varint("record of a delivery")?);
         let packed = reader.varint("index of a delivery")?;
         let count = reader.varint("run of deliveries")?;
@@ -143,7 +146,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn waiting(seq: u64, index: u32, from_host: bool) -> Waiting {
-        Waiting { delivery: DeliveryId::new(Seq::new(seq), index), from_host }
+        Waiting {
+            delivery: DeliveryId::new(Seq::new(seq), index),
+            from_host,
+        }
     }
 
     proptest! {

@@ -21,12 +21,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record};
 use crankcase_vat::{
-    Cause, CrankNumber, DecodeError, DeliveryId, Payload, Rejection, Seq, Time, VatId,
-    VatNumber,
+    Cause, CrankNumber, DecodeError, DeliveryId, Payload, Rejection, Seq, Time, VatId, VatNumber,
 };
 
 pub use checkpoint::LoadError;
-pub(crate) use checkpoint::{Frozen, ThawList, store_rows};
+pub(crate) use checkpoint::{Frozen, ThawList, first_row_difference, store_rows};
 use inbox::Waiting;
 pub(crate) use requests::RequestState;
 pub(crate) use vats::{Slot, VatEntry, Vats};
@@ -54,11 +53,25 @@ pub(crate) type KindIndex = u16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// A vat came to be; its start is the next [`Effect::Deliver`] for it.
-    Born { slot: Slot, id: VatId, number: VatNumber, kind: KindIndex },
+    Born {
+        slot: Slot,
+        id: VatId,
+        number: VatNumber,
+        kind: KindIndex,
+    },
     /// A delivery is to be put into a vat's mailbox. Its act stands at `offset` in the record.
-    Deliver { slot: Slot, delivery: DeliveryId, time: Time, offset: usize, from_host: bool },
+    Deliver {
+        slot: Slot,
+        delivery: DeliveryId,
+        time: Time,
+        offset: usize,
+        from_host: bool,
+    },
     /// A delivery from the host came to an end.
-    Answer { delivery: DeliveryId, outcome: Outcome },
+    Answer {
+        delivery: DeliveryId,
+        outcome: Outcome,
+    },
     /// The vat is no more.
     Ended { slot: Slot },
 }
@@ -201,7 +214,10 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Contradiction> {
         let vat = record.vat;
-        let slot = self.vats.find(vat).ok_or(Contradiction::NoSuchVat { vat })?;
+        let slot = self
+            .vats
+            .find(vat)
+            .ok_or(Contradiction::NoSuchVat { vat })?;
         if self.order == CommitOrder::Dispatch {
             if self.turn() != Some((record.consumed, slot)) {
                 return Err(Contradiction::NotItsTurn { vat });
@@ -214,17 +230,28 @@ impl State {
         let entry = self.vats.touch(slot);
         let expected = entry.progress.crank.next();
         if record.number != expected {
-            return Err(Contradiction::Overtaken { vat, expected, found: record.number });
+            return Err(Contradiction::Overtaken {
+                vat,
+                expected,
+                found: record.number,
+            });
         }
         let waited = entry
             .pop_waiting(record.consumed)
-            .ok_or(Contradiction::NotFirst { vat, found: record.consumed })?;
+            .ok_or(Contradiction::NotFirst {
+                vat,
+                found: record.consumed,
+            })?;
         self.waiting -= 1;
         entry.progress.crank = record.number;
         entry.progress.now = record.now;
 
         let ended = match &record.end {
-            CrankEnd::Committed { state, answer, vat_ended } => {
+            CrankEnd::Committed {
+                state,
+                answer,
+                vat_ended,
+            } => {
                 if let Some(state) = state {
                     entry.set_state(state);
                 }
@@ -236,7 +263,10 @@ impl State {
                 }
                 *vat_ended
             }
-            CrankEnd::Abandoned { rejection, vat_ended } => {
+            CrankEnd::Abandoned {
+                rejection,
+                vat_ended,
+            } => {
                 if waited.from_host {
                     self.answer(record.consumed, Err(rejection.clone()), effects);
                 }
@@ -268,7 +298,13 @@ impl State {
                     index += 1;
                     self.deliver(to, delivery, record.now, offset, false, effects);
                 }
-                Act::Spawn { counter, kind, version, name: "", .. } => {
+                Act::Spawn {
+                    counter,
+                    kind,
+                    version,
+                    name: "",
+                    ..
+                } => {
                     index += 1;
                     let id = VatId::new(number, counter);
                     let made = &mut self.vats.touch(slot).progress.spawned;
@@ -309,7 +345,9 @@ impl State {
                 }
                 let first = DeliveryId::new(seq, first);
                 if !self.requests.take(request, first, count) {
-                    return Err(Contradiction::RequestTwice { id: request.id.to_owned() });
+                    return Err(Contradiction::RequestTwice {
+                        id: request.id.to_owned(),
+                    });
                 }
             }
             while let Some(act) = acts.next_at() {
@@ -320,7 +358,13 @@ impl State {
                         index += 1;
                         self.deliver(to, delivery, input.time, offset, true, effects);
                     }
-                    Act::Spawn { counter, kind, version, name, .. } => {
+                    Act::Spawn {
+                        counter,
+                        kind,
+                        version,
+                        name,
+                        ..
+                    } => {
                         index += 1;
                         let id = VatId::new(VatNumber::HOST, counter);
                         self.host_spawned = self.host_spawned.max(counter);
@@ -349,11 +393,18 @@ impl State {
         if self.vats.find(id).is_some() {
             return Err(Contradiction::MadeTwice { vat: id });
         }
-        let known = self.kinds.iter().position(|k| k.name == kind && k.version == version);
+        let known = self
+            .kinds
+            .iter()
+            .position(|k| k.name == kind && k.version == version);
         let index = match known {
             Some(index) => index,
             None => {
-                self.kinds.push(JournalKind { name: kind.to_owned(), version, live: 0 });
+                self.kinds.push(JournalKind {
+                    name: kind.to_owned(),
+                    version,
+                    live: 0,
+                });
                 self.kinds.len() - 1
             }
         };
@@ -364,7 +415,12 @@ impl State {
         self.last_number = self.last_number.next();
         let number = self.last_number;
         let slot = self.vats.insert(id, number, kind);
-        effects.push(Effect::Born { slot, id, number, kind });
+        effects.push(Effect::Born {
+            slot,
+            id,
+            number,
+            kind,
+        });
         Ok(())
     }
 
@@ -386,12 +442,21 @@ impl State {
             }
             return;
         };
-        self.vats.touch(slot).push_waiting(Waiting { delivery, from_host });
+        self.vats.touch(slot).push_waiting(Waiting {
+            delivery,
+            from_host,
+        });
         self.waiting += 1;
         if self.order == CommitOrder::Dispatch {
             self.turns.push_back((delivery, slot));
         }
-        effects.push(Effect::Deliver { slot, delivery, time, offset, from_host });
+        effects.push(Effect::Deliver {
+            slot,
+            delivery,
+            time,
+            offset,
+            from_host,
+        });
     }
 
     fn answer(&mut self, delivery: DeliveryId, outcome: Outcome, effects: &mut Vec<Effect>) {
@@ -515,10 +580,22 @@ pub(crate) fn first_difference(one: &State, two: &State) -> Option<String> {
             })*
         };
     }
-    same!(order, last, kinds, names, host_spawned, last_number, time, waiting, run);
+    same!(
+        order,
+        last,
+        kinds,
+        names,
+        host_spawned,
+        last_number,
+        time,
+        waiting,
+        run
+    );
     if let Some(difference) = one.requests.first_difference(&two.requests) {
         return Some(difference);
     }
     one.vats.first_difference(&two.vats)
 }
 
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crankcase_vat::codec::{Reader, put_bytes, put_delivery_id, put_varint};
+use crankcase_vat::record::RequestRef;
 use crankcase_vat::record::crank::{read_rejection, write_rejection};
 use crankcase_vat::record::input::RequestDigest;
-use crankcase_vat::record::RequestRef;
 use crankcase_vat::{DecodeError, DeliveryId, Payload};
 use rustc_hash::FxHashMap;
 
@@ -63,11 +63,20 @@ impl RequestState {
                 0 => None,
                 1 => Some(Ok(Payload::from_bytes(reader.bytes("answer")?.to_vec()))),
                 2 => Some(Err(read_rejection(&mut reader)?)),
-                _ => return Err(DecodeError::Invalid { what: "outcome", offset }),
+                _ => {
+                    return Err(DecodeError::Invalid {
+                        what: "outcome",
+                        offset,
+                    });
+                }
             });
         }
         reader.finish()?;
-        Ok(Self { digest, first, outcomes })
+        Ok(Self {
+            digest,
+            first,
+            outcomes,
+        })
     }
 }
 
@@ -89,7 +98,11 @@ impl Requests {
         }
         let id: Arc<str> = request.id.into();
         let outcomes = vec![None; count as usize];
-        let state = RequestState { digest: request.digest, first, outcomes };
+        let state = RequestState {
+            digest: request.digest,
+            first,
+            outcomes,
+        };
         self.insert(Arc::clone(&id), state);
         self.touched.insert(id);
         true
@@ -106,13 +119,19 @@ impl Requests {
         if self.open.is_empty() {
             return;
         }
-        let Some((&first, id)) = self.open.range(..=delivery).next_back() else { return };
+        let Some((&first, id)) = self.open.range(..=delivery).next_back() else {
+            return;
+        };
         if first.seq != delivery.seq {
             return;
         }
-        let Some(state) = self.by_id.get_mut(id) else { return };
+        let Some(state) = self.by_id.get_mut(id) else {
+            return;
+        };
         let index = (delivery.index - first.index) as usize;
-        let Some(slot) = state.outcomes.get_mut(index) else { return };
+        let Some(slot) = state.outcomes.get_mut(index) else {
+            return;
+        };
         *slot = Some(outcome.clone());
         // Only a request's last outcomes can settle it, so the whole is looked at rarely.
         let settled = state.outcomes.last().is_some_and(Option::is_some) && state.is_settled();
@@ -162,7 +181,14 @@ mod tests {
     fn outcomes_find_their_request_among_others_of_the_same_record() {
         let mut requests = Requests::default();
         let take = |requests: &mut Requests, id, first, count| {
-            requests.take(RequestRef { id, digest: [1; 32] }, first, count)
+            requests.take(
+                RequestRef {
+                    id,
+                    digest: [1; 32],
+                },
+                first,
+                count,
+            )
         };
         assert!(take(&mut requests, "a", delivery(1, 0), 2));
         assert!(take(&mut requests, "b", delivery(1, 2), 1));
@@ -179,6 +205,9 @@ mod tests {
         assert_eq!(RequestState::decode(&a.encode()), Ok(a));
         requests.forget("a");
         assert!(requests.get("a").is_none());
-        assert!(take(&mut requests, "a", delivery(9, 0), 1), "a forgotten id is free again");
+        assert!(
+            take(&mut requests, "a", delivery(9, 0), 1),
+            "a forgotten id is free again"
+        );
     }
 }

@@ -48,7 +48,8 @@ pub(crate) fn store_key(vat: VatId, key: &[u8]) -> Vec<u8> {
 
 /// The vat whose id a key starts with.
 pub(crate) fn vat_of_key(key: &[u8]) -> Option<VatId> {
-    key.first_chunk::<16>().map(|bytes| VatId::from_bytes(*bytes))
+    key.first_chunk::<16>()
+        .map(|bytes| VatId::from_bytes(*bytes))
 }
 
 /// A vat as its row holds it. The state, the inbox and the store have rows of their own, so that
@@ -78,14 +79,26 @@ impl VatRow {
         let mut reader = Reader::new(bytes);
         let number = VatNumber::new(reader.varint("vat number")?);
         let offset = reader.offset();
-        let kind = KindIndex::try_from(reader.varint("kind")?)
-            .map_err(|_| DecodeError::Invalid { what: "kind", offset })?;
+        let kind =
+            KindIndex::try_from(reader.varint("kind")?).map_err(|_| DecodeError::Invalid {
+                what: "kind",
+                offset,
+            })?;
         let crank = CrankNumber::new(reader.varint("crank number")?);
         let spawned = reader.varint("vats made")?;
         let now = Time::new(reader.varint("now")?);
         let head = reader.varint("deliveries consumed")?;
         reader.finish()?;
-        Ok(Self { number, kind, progress: Progress { crank, spawned, now }, head })
+        Ok(Self {
+            number,
+            kind,
+            progress: Progress {
+                crank,
+                spawned,
+                now,
+            },
+            head,
+        })
     }
 }
 
@@ -121,7 +134,10 @@ impl Counters {
         let version = reader.varint("version of the rows")?;
         if version > ROWS_VERSION {
             let found = u8::try_from(version).unwrap_or(u8::MAX);
-            return Err(DecodeError::Newer { found, supported: ROWS_VERSION as u8 });
+            return Err(DecodeError::Newer {
+                found,
+                supported: ROWS_VERSION as u8,
+            });
         }
         let host_spawned = reader.varint("vats made by the host")?;
         let last_number = VatNumber::new(reader.varint("last vat number")?);
@@ -130,11 +146,23 @@ impl Counters {
         let run = match reader.byte("open run")? {
             0 => None,
             1 => Some(OpenRun { left: None }),
-            2 => Some(OpenRun { left: Some(reader.varint("budget left")?) }),
-            _ => return Err(DecodeError::Invalid { what: "open run", offset }),
+            2 => Some(OpenRun {
+                left: Some(reader.varint("budget left")?),
+            }),
+            _ => {
+                return Err(DecodeError::Invalid {
+                    what: "open run",
+                    offset,
+                });
+            }
         };
         reader.finish()?;
-        Ok(Self { host_spawned, last_number, time, run })
+        Ok(Self {
+            host_spawned,
+            last_number,
+            time,
+            run,
+        })
     }
 }
 
@@ -153,7 +181,11 @@ impl JournalKind {
         let name = reader.text("kind name")?.to_owned();
         let live = reader.varint("live vats")?;
         reader.finish()?;
-        Ok(Self { name, version, live })
+        Ok(Self {
+            name,
+            version,
+            live,
+        })
     }
 }
 
@@ -163,11 +195,23 @@ mod tests {
 
     #[test]
     fn rows_come_back() {
-        let progress =
-            Progress { crank: CrankNumber::new(300), spawned: 2, now: Time::new(1 << 40) };
-        let row = VatRow { number: VatNumber::new(7), kind: 3, progress, head: 299 };
+        let progress = Progress {
+            crank: CrankNumber::new(300),
+            spawned: 2,
+            now: Time::new(1 << 40),
+        };
+        let row = VatRow {
+            number: VatNumber::new(7),
+            kind: 3,
+            progress,
+            head: 299,
+        };
         assert_eq!(VatRow::decode(&row.encode()), Ok(row));
-        for run in [None, Some(OpenRun { left: None }), Some(OpenRun { left: Some(4) })] {
+        for run in [
+            None,
+            Some(OpenRun { left: None }),
+            Some(OpenRun { left: Some(4) }),
+        ] {
             let counters = Counters {
                 host_spawned: 5,
                 last_number: VatNumber::new(6),

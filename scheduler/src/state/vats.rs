@@ -95,7 +95,10 @@ impl VatEntry {
     /// Changes a store row.
     pub(crate) fn write_row(&mut self, key: &[u8], value: Option<&[u8]>) {
         let epoch = self.epoch;
-        let change = RowChange { epoch, value: value.map(Into::into) };
+        let change = RowChange {
+            epoch,
+            value: value.map(Into::into),
+        };
         let rows = &mut self.hot().rows;
         match rows.get_mut(key) {
             Some(row) => *row = change,
@@ -117,7 +120,11 @@ impl VatEntry {
 
     /// The encoded state, if it is newer than the tables'.
     pub(crate) fn newer_state(&self) -> Option<&[u8]> {
-        self.hot.as_ref()?.state.as_ref().map(|(_, state)| &state[..])
+        self.hot
+            .as_ref()?
+            .state
+            .as_ref()
+            .map(|(_, state)| &state[..])
     }
 
     /// Store rows that are newer than the tables'.
@@ -160,20 +167,19 @@ impl Vats {
         self.by_id.len()
     }
 
-    /// One more than the highest slot in use.
-    pub(crate) const fn slots(&self) -> u32 {
-        self.slots
-    }
-
     #[inline]
     fn cell(&self, slot: Slot) -> Option<&VatEntry> {
-        self.pages.get(slot.index() / PAGE)?.get(slot.index() % PAGE)?.as_ref()
+        self.pages
+            .get(slot.index() / PAGE)?
+            .get(slot.index() % PAGE)?
+            .as_ref()
     }
 
     /// The entry in a slot that [`find`](Self::find) or an effect gave.
     #[inline]
     pub(crate) fn get(&self, slot: Slot) -> &VatEntry {
-        self.cell(slot).expect("a slot that was given out is in use until its vat ends")
+        self.cell(slot)
+            .expect("a slot that was given out is in use until its vat ends")
     }
 
     /// The entry in a slot, if one is there.
@@ -183,7 +189,10 @@ impl Vats {
 
     #[inline]
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut VatEntry> {
-        self.pages.get_mut(slot.index() / PAGE)?.get_mut(slot.index() % PAGE)?.as_mut()
+        self.pages
+            .get_mut(slot.index() / PAGE)?
+            .get_mut(slot.index() % PAGE)?
+            .as_mut()
     }
 
     /// The entry, to be changed in the current epoch.
@@ -249,7 +258,9 @@ impl Vats {
     /// Whether the slot's vat lives and `delivery` is the first in its inbox.
     #[inline]
     pub(super) fn is_first(&self, slot: Slot, delivery: DeliveryId) -> bool {
-        let first = self.cell(slot).and_then(|entry| entry.hot.as_ref()?.inbox.front());
+        let first = self
+            .cell(slot)
+            .and_then(|entry| entry.hot.as_ref()?.inbox.front());
         first.is_some_and(|first| first.delivery == delivery)
     }
 
@@ -266,7 +277,12 @@ impl Vats {
             let twin = other.get(slot);
             let facts = |e: &VatEntry| (e.number, e.progress.clone(), e.kind, e.head);
             if facts(entry) != facts(twin) {
-                return Some(format!("vat {}: {:?} against {:?}", entry.id, facts(entry), facts(twin)));
+                return Some(format!(
+                    "vat {}: {:?} against {:?}",
+                    entry.id,
+                    facts(entry),
+                    facts(twin)
+                ));
             }
             if !entry.waiting().eq(twin.waiting()) {
                 return Some(format!("the inboxes of vat {} differ", entry.id));
