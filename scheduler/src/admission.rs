@@ -70,7 +70,9 @@ impl Admission {
             self.awaited.store(true, Ordering::SeqCst);
             // Pairs with the fence in `leave`: either that sees `awaited`, or this sees the room.
             fence(Ordering::SeqCst);
-            if self.taken.load(Ordering::SeqCst) > self.bound {
+            let must_wait = self.taken.load(Ordering::SeqCst) > self.bound
+                || cfg!(feature = "mutant-admission-no-recheck");
+            if must_wait {
                 waiting = wait(&self.room, waiting);
             }
             drop(waiting);

@@ -208,12 +208,13 @@ impl KernelBuilder {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        settings.durability = self.durability;
-        settings.retention = self.retention;
-        settings.cache_bytes = self.cache_bytes;
-        settings.faults.clone_from(&self.faults);
-        settings
+        Settings {
+            durability: self.durability,
+            retention: self.retention,
+            cache_bytes: self.cache_bytes,
+            faults: self.faults.clone(),
+            ..Settings::default()
+        }
     }
 
     /// Who a journal made now would be.

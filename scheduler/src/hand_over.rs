@@ -64,7 +64,10 @@ impl<T> HandOver<T> {
             if inner.closed {
                 return None;
             }
-            inner.asleep = true;
+            #[cfg(not(feature = "mutant-hand-over-forgets-sleeper"))]
+            {
+                inner.asleep = true;
+            }
             inner = wait(&self.wake, inner);
             inner.asleep = false;
         }

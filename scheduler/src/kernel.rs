@@ -73,10 +73,6 @@ impl Kernel {
         KernelBuilder::new(path.as_ref())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, at the end of opening"
-    )]
     pub(crate) fn new(
         engine: Arc<Engine>,
         threads: Threads,

@@ -107,6 +107,11 @@ impl<T> Mailbox<T> {
     pub fn rest(&self) -> Rest {
         let mut inner = lock(&self.0);
         if inner.queue.is_empty() {
+            #[cfg(feature = "mutant-mailbox-idle-without-look")]
+            {
+                drop(inner);
+                inner = lock(&self.0);
+            }
             inner.scheduled = false;
             Rest::Idle
         } else {

@@ -33,9 +33,9 @@
 //! `loom-tests/` models all of this with the production code, and with a mutant that forgets to
 //! look again.
 
-use std::sync::TryLockError;
+use std::sync::{PoisonError, TryLockError};
 
-use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, Queue, fence, lock};
+use crate::sync::{AtomicBool, Baton, BatonGuard, Ordering, Queue, fence};
 
 /// What the holder of a role does.
 pub trait Duty {
@@ -64,7 +64,7 @@ const STRETCH: usize = 2;
 /// A duty and the items that wait for it.
 pub struct Role<D: Duty> {
     /// Touched by the holder only.
-    duty: Mutex<D>,
+    duty: Baton<D>,
     urgent: Queue<D::Item>,
     ordinary: Queue<D::Item>,
     /// Whether ordinary items wait for an urgent one: written by the holder before it unlocks.
@@ -75,7 +75,7 @@ impl<D: Duty> Role<D> {
     /// A role that nobody holds.
     pub fn new(duty: D) -> Self {
         Self {
-            duty: Mutex::new(duty),
+            duty: Baton::new(duty),
             urgent: Queue::new(),
             ordinary: Queue::new(),
             full: AtomicBool::new(false),
@@ -116,7 +116,7 @@ impl<D: Duty> Role<D> {
     /// Takes the role, waiting for it, for something that is not an item. Not for threads that
     /// run cranks.
     pub fn with<R>(&self, act: impl FnOnce(&mut D) -> R, after: &mut impl FnMut(D::After)) -> R {
-        let mut duty = lock(&self.duty);
+        let mut duty = self.duty.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut duty);
         self.put_down(duty, after);
         self.look_again(after);
@@ -124,7 +124,7 @@ impl<D: Duty> Role<D> {
     }
 
     #[inline]
-    fn try_take(&self) -> Option<MutexGuard<'_, D>> {
+    fn try_take(&self) -> Option<BatonGuard<'_, D>> {
         match self.duty.try_lock() {
             Ok(duty) => Some(duty),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -151,7 +151,7 @@ impl<D: Duty> Role<D> {
     }
 
     #[inline]
-    fn put_down(&self, mut duty: MutexGuard<'_, D>, after: &mut impl FnMut(D::After)) {
+    fn put_down(&self, mut duty: BatonGuard<'_, D>, after: &mut impl FnMut(D::After)) {
         self.full.store(duty.is_full(), Ordering::Relaxed);
         let left = duty.finish();
         drop(duty);
@@ -163,7 +163,10 @@ impl<D: Duty> Role<D> {
     fn look_again(&self, after: &mut impl FnMut(D::After)) {
         loop {
             // Pairs with itself on the other side: pusher against putter-down.
-            #[cfg(not(feature = "mutant-role-no-second-look"))]
+            #[cfg(not(any(
+                feature = "mutant-role-no-second-look",
+                feature = "mutant-role-no-fence"
+            )))]
             fence(Ordering::SeqCst);
             #[cfg(feature = "mutant-role-no-second-look")]
             return;

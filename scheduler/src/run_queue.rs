@@ -189,6 +189,9 @@ impl<T> RunQueue<T> {
     /// Makes every [`next`](Self::next) return nothing.
     pub fn stop(&self) {
         lock(&self.inner).stopped = true;
+        #[cfg(not(feature = "mutant-run-queue-stop-wakes-one"))]
         self.wake.notify_all();
+        #[cfg(feature = "mutant-run-queue-stop-wakes-one")]
+        self.wake.notify_one();
     }
 }

@@ -29,6 +29,7 @@ impl Stall {
 
     /// Announces that the condition may have changed.
     pub fn announce(&self) {
+        #[cfg(not(feature = "mutant-stall-announce-without-lock"))]
         drop(lock(&self.lock));
         self.over.notify_all();
     }

@@ -5,15 +5,25 @@
 //! to `--cfg loom`. Code that uses this module knows neither rayon nor fjall.
 
 #[cfg(crankcase_loom)]
+mod modelled;
+
+#[cfg(crankcase_loom)]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
+#[cfg(crankcase_loom)]
+pub(crate) use modelled::{Baton, BatonGuard, Queue};
 #[cfg(not(crankcase_loom))]
 pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
+
+/// A lock that is mostly tried and seldom waited for. A model gives it no more order than its
+/// acquire and its release: `sync/modelled.rs`.
+#[cfg(not(crankcase_loom))]
+pub(crate) use std::sync::{Mutex as Baton, MutexGuard as BatonGuard};
 
 use std::sync::PoisonError;
 
@@ -32,7 +42,7 @@ pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexG
 /// A queue with many producers, and consumers that never block on it.
 ///
 /// In production it is a crossbeam channel; loom knows nothing of those, so a model runs over a
-/// locked deque, which has the same order.
+/// weaker queue of the same order: `sync/modelled.rs`.
 #[cfg(not(crankcase_loom))]
 pub(crate) struct Queue<T> {
     sender: crossbeam_channel::Sender<T>,
@@ -62,27 +72,5 @@ impl<T> Queue<T> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
-    }
-}
-
-#[cfg(crankcase_loom)]
-pub(crate) struct Queue<T>(Mutex<std::collections::VecDeque<T>>);
-
-#[cfg(crankcase_loom)]
-impl<T> Queue<T> {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(std::collections::VecDeque::new()))
-    }
-
-    pub(crate) fn push(&self, item: T) {
-        lock(&self.0).push_back(item);
-    }
-
-    pub(crate) fn pop(&self) -> Option<T> {
-        lock(&self.0).pop_front()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
     }
 }

@@ -32,6 +32,9 @@ enum Phase {
     Failed(WaitError),
 }
 
+/// What waiting ends with.
+type Known = Result<Arc<Vec<Outcome>>, WaitError>;
+
 struct Inner {
     phase: Phase,
     /// Whether someone waits, so that sequencing it asks for a commit.
@@ -102,7 +105,7 @@ impl TicketCell {
     }
 
     /// What is known, and whether the caller, who now counts as waiting, must ask for a commit.
-    fn ask(&self, waker: Option<&Waker>) -> (Option<Result<Arc<Vec<Outcome>>, WaitError>>, bool) {
+    fn ask(&self, waker: Option<&Waker>) -> (Option<Known>, bool) {
         let mut inner = lock(&self.inner);
         match &inner.phase {
             Phase::Settled(outcomes) => return (Some(Ok(Arc::clone(outcomes))), false),
@@ -121,7 +124,7 @@ impl TicketCell {
     }
 
     /// Blocks until it is settled or the deadline has passed.
-    fn block(&self, deadline: Option<Instant>) -> Option<Result<Arc<Vec<Outcome>>, WaitError>> {
+    fn block(&self, deadline: Option<Instant>) -> Option<Known> {
         let mut inner = lock(&self.inner);
         loop {
             match &inner.phase {

@@ -98,6 +98,9 @@ impl Watermarks {
             "released would go back from {} to {to}",
             self.released()
         );
+        #[cfg(not(feature = "mutant-watermark-relaxed-release"))]
         self.released.store(to.get(), Ordering::Release);
+        #[cfg(feature = "mutant-watermark-relaxed-release")]
+        self.released.store(to.get(), Ordering::Relaxed);
     }
 }

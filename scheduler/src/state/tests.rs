@@ -126,9 +126,13 @@ impl Toy {
         let args = Payload::of(deeds).expect("encodes");
         let mut writer = InputWriter::new();
         let request = format!("request {n}");
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             let counter = self.state.host_spawned() + 1;
-            let name = if n % 2 == 0 { request.as_str() } else { "" };
+            let name = if n.is_multiple_of(2) {
+                request.as_str()
+            } else {
+                ""
+            };
             let kind = "puppet";
             let act = Act::Spawn {
                 counter,
@@ -138,7 +142,7 @@ impl Toy {
                 name,
             };
             writer.push_act(None, act);
-        } else if n % 7 == 0 && self.state.request(&request).is_some() {
+        } else if n.is_multiple_of(7) && self.state.request(&request).is_some() {
             writer.push_act(None, Act::Forget { request: &request });
         } else {
             let to = VatId::new(VatNumber::HOST, u64::from(n) % 4 + 1);
@@ -202,8 +206,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn check_tables_follow_the_records(order: CommitOrder, steps: Vec<Step>) {
-    let mut settings = Settings::default();
-    settings.durability = Durability::None;
+    let settings = Settings {
+        durability: Durability::None,
+        ..Settings::default()
+    };
     let identity = Identity {
         kernel_id: [0; 16],
         timeline: 1,
