@@ -43,7 +43,33 @@ impl Engine {
             .submit(item, &mut |after| after.perform(&self.parts));
     }
 
-    /// Does something under the role.
+    /// Has something done by whoever holds the role, in the order of the items that this thread
+    /// has submitted, and waits for the answer. It waits while the role is full.
+    ///
+    /// The role is not taken by blocking on its lock: a worker that takes it for each crank would
+    /// keep a blocked thread out for as long as there is work.
+    pub(crate) fn ask<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Sequencer) -> R + Send + 'static,
+    ) -> R {
+        let (call, answer) = call(act);
+        self.submit(call);
+        answer.wait()
+    }
+
+    /// As [`ask`](Self::ask), ahead of the items that wait, and also when the role is full.
+    pub(crate) fn ask_urgently<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Sequencer) -> R + Send + 'static,
+    ) -> R {
+        let (call, answer) = call(act);
+        self.role
+            .submit_urgent(call, &mut |after| after.perform(&self.parts));
+        answer.wait()
+    }
+
+    /// Does something under the role. Only where nobody else is at work: when the kernel opens,
+    /// and when its workers have left.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Sequencer) -> R) -> R {
         self.role.with(act, &mut |after| after.perform(&self.parts))
     }
@@ -77,6 +103,35 @@ impl Engine {
             self.parts.stall.sleep_while(|| {
                 self.parts.steps.load(Ordering::SeqCst) == seen && self.parts.poison.get().is_none()
             });
+        }
+    }
+}
+
+/// An answer that another thread may give.
+struct Answer<R>(Arc<(Mutex<Option<R>>, Condvar)>);
+
+fn call<R: Send + 'static>(
+    act: impl FnOnce(&mut Sequencer) -> R + Send + 'static,
+) -> (Item, Answer<R>) {
+    let answer = Answer(Arc::new((Mutex::new(None), Condvar::new())));
+    let given = Arc::clone(&answer.0);
+    let call = Item::Call(Box::new(move |sequencer| {
+        let result = act(sequencer);
+        *given.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        given.1.notify_all();
+    }));
+    (call, answer)
+}
+
+impl<R> Answer<R> {
+    fn wait(self) -> R {
+        let (slot, given) = &*self.0;
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(answer) = slot.take() {
+                return answer;
+            }
+            slot = given.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -329,9 +329,12 @@ impl Kernel {
                 let why = "a crank cannot wait for the answer whether it is new";
                 return Err(SendError::NoRoom { why });
             }
-            let request = request.map(|id| (id, draft.digest()));
-            self.engine
-                .with(|sequencer| sequencer.admit(request, &draft.names, input))?;
+            let request = request.map(|id| (id.to_owned(), draft.digest()));
+            let names = draft.names;
+            self.engine.ask(move |sequencer| {
+                let request = request.as_ref().map(|(id, digest)| (id.as_str(), *digest));
+                sequencer.admit(request, &names, input)
+            })?;
         }
         Ok(cell)
     }
@@ -355,10 +358,11 @@ impl Kernel {
                 parts.call_back(parts.admission.leave(draft.bytes()));
                 return Ok(cell);
             }
-            let known = self.engine.with(|sequencer| {
-                let known = sequencer.known_request(id, digest);
+            let (asked, to_attach) = (id.to_owned(), Arc::clone(&cell));
+            let known = self.engine.ask_urgently(move |sequencer| {
+                let known = sequencer.known_request(&asked, digest);
                 if let Some(Ok(())) = known {
-                    sequencer.attach(id, Arc::clone(&cell));
+                    sequencer.attach(&asked, to_attach);
                 }
                 known
             });
@@ -372,8 +376,9 @@ impl Kernel {
         if let Some(name) = draft.names.iter().find(|name| waiting.names.contains(name)) {
             return Err(SendError::NameTaken { name: name.clone() });
         }
+        let names = draft.names.clone();
         self.engine
-            .with(|sequencer| sequencer.check_names(&draft.names))?;
+            .ask_urgently(move |sequencer| sequencer.check_names(&names))?;
         if let Some(id) = request {
             let entry = waiting.entries.len();
             waiting
@@ -451,21 +456,26 @@ impl Kernel {
         // A run that a crash cut short goes to its end first, as it would have then.
         if self
             .engine
-            .with(|sequencer| sequencer.state().open_run().is_some())
+            .ask_urgently(|sequencer| sequencer.state().open_run().is_some())
         {
             self.wait_for_idle()?;
         }
-        let inputs = std::mem::take(&mut *self.waiting());
         let done = TicketCell::new(true);
-        self.engine.with(|sequencer| {
+        let (settled, time) = (Arc::clone(&done), self.clock.now());
+        // Held until the inputs are sequenced: a request id that stands neither here nor in the
+        // state would be taken twice.
+        let mut waiting = self.waiting();
+        let inputs = std::mem::take(&mut *waiting);
+        self.engine.ask_urgently(move |sequencer| {
             let anything =
                 !inputs.writer.is_empty() || (sequencer.state().waiting() > 0 && budget != Some(0));
             let input = anything.then(|| InputItem {
-                record: inputs.writer.finish(self.clock.now(), Some(budget)).into(),
+                record: inputs.writer.finish(time, Some(budget)).into(),
                 entries: inputs.entries,
             });
-            sequencer.run(input, Arc::clone(&done));
+            sequencer.run(input, settled);
         });
+        drop(waiting);
         let ended = Ticket::new(done, asked(&self.engine), |_| ()).wait();
         drop(run);
         Ok(ended?)
@@ -489,9 +499,10 @@ impl Kernel {
     pub fn root(&self, name: &str) -> Result<Option<VatId>, ReadError> {
         let cell = TicketCell::new(true);
         self.check_outside()?;
+        let (wanted, settled) = (name.to_owned(), Arc::clone(&cell));
         let found = self
             .engine
-            .with(|sequencer| sequencer.root(name, Arc::clone(&cell)));
+            .ask(move |sequencer| sequencer.root(&wanted, settled));
         Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
         Ok(found)
     }
@@ -506,9 +517,10 @@ impl Kernel {
     pub fn read<V: Vat, R>(&self, vat: VatId, look: impl FnOnce(&V) -> R) -> Result<R, ReadError> {
         self.check_outside()?;
         let cell = TicketCell::new(true);
+        let settled = Arc::clone(&cell);
         let (found, kind) = self
             .engine
-            .with(|sequencer| sequencer.read(vat, Arc::clone(&cell)));
+            .ask(move |sequencer| sequencer.read(vat, settled));
         Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
         if let Some(found) = kind.filter(|kind| kind != V::KIND) {
             return Err(ReadError::OtherKind {
@@ -543,15 +555,19 @@ impl Kernel {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let parts = &self.engine.parts;
-        let (vats, in_memory, waiting, durable) = self.engine.with(|sequencer| {
-            let state = sequencer.state();
-            (
-                state.vats().len(),
-                sequencer.in_memory(),
-                state.waiting(),
-                sequencer.durable(),
-            )
-        });
+        let (vats, in_memory, waiting, durable, abandoned) =
+            self.engine.ask_urgently(|sequencer| {
+                let state = sequencer.state();
+                let (vats, waiting) = (state.vats().len(), state.waiting());
+                let abandoned = state.abandoned();
+                (
+                    vats,
+                    sequencer.in_memory(),
+                    waiting,
+                    sequencer.durable(),
+                    abandoned,
+                )
+            });
         let counters = &parts.counters;
         let now = parts.born.elapsed();
         let running_for = parts.running.iter().filter_map(|since| {
@@ -564,7 +580,7 @@ impl Kernel {
             released: parts.watermarks.released(),
             activity_hash: durable.hash(),
             cranks: Counters::get(&counters.cranks),
-            abandoned: Counters::get(&counters.abandoned),
+            abandoned,
             inputs: Counters::get(&counters.inputs),
             groups: Counters::get(&counters.groups),
             group_bytes: Counters::get(&counters.group_bytes),
@@ -583,7 +599,8 @@ impl Kernel {
     /// The activity hash of what is durable.
     #[must_use]
     pub fn activity_hash(&self) -> ActivityHash {
-        self.engine.with(|sequencer| sequencer.durable().hash())
+        self.engine
+            .ask_urgently(|sequencer| sequencer.durable().hash())
     }
 
     /// Who the journal is: its kernel id, timeline, order and seed.

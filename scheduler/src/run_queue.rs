@@ -180,7 +180,7 @@ impl<T> RunQueue<T> {
 
     /// A model has no clock; a round of the watcher can end at any moment.
     #[cfg(crankcase_loom)]
-    fn watch<'a>(&self, inner: MutexGuard<'a, Inner<T>>) -> MutexGuard<'a, Inner<T>> {
+    fn watch<'a>(&'a self, inner: MutexGuard<'a, Inner<T>>) -> MutexGuard<'a, Inner<T>> {
         drop(inner);
         loom::thread::yield_now();
         lock(&self.inner)

@@ -58,7 +58,6 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) cranks: AtomicU64,
-    pub(crate) abandoned: AtomicU64,
     pub(crate) inputs: AtomicU64,
     pub(crate) groups: AtomicU64,
     pub(crate) group_bytes: AtomicU64,

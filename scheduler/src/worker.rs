@@ -139,9 +139,11 @@ impl Worker<'_> {
 
     #[inline]
     fn activate(&mut self, cell: &Arc<Cell>) {
-        cell.mailbox.take(BUDGET, &mut self.taken);
         let mut slot = cell.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(live) = slot.as_mut() else { return };
+        let live = slot
+            .as_mut()
+            .expect("a vat is in memory before it is made runnable");
+        cell.mailbox.take(BUDGET, &mut self.taken);
         while let Some(delivery) = self.taken.pop_front() {
             if self.must_pause(cell) {
                 self.taken.push_front(delivery);

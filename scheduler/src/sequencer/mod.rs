@@ -73,6 +73,8 @@ pub(crate) enum Item {
     Checkpointed,
     /// The kernel was stopped: whoever waits is to be told.
     Poisoned,
+    /// Do something that someone outside waits for.
+    Call(Box<dyn FnOnce(&mut Sequencer) + Send>),
 }
 
 /// How the sequencer paces itself.
@@ -372,9 +374,6 @@ impl Sequencer {
 
     #[inline]
     fn answer(&mut self, delivery: DeliveryId, outcome: Outcome) {
-        if outcome.is_err() {
-            Counters::add(&self.parts.counters.abandoned, 1);
-        }
         let done = self.tickets.answer(delivery, outcome, &mut self.releases);
         if let Some(done) = done {
             self.demanded |= done.waited;
@@ -619,6 +618,13 @@ impl Sequencer {
             Some(durable) => {
                 self.durable = durable;
                 self.write_checkpoint();
+                // What was asked while that group was on its way, and rests on nothing newer.
+                if self.group.is_empty() {
+                    for release in self.releases.drain(..) {
+                        let wakers = release.cell.settle(Arc::new(release.outcomes));
+                        self.parts.call_back(wakers);
+                    }
+                }
             }
         }
     }
@@ -798,12 +804,19 @@ impl Duty for Sequencer {
                 self.checkpointed();
             }
             Item::Poisoned => self.fail_waiters(),
+            Item::Call(call) => call(self),
         }
     }
 
     #[inline]
     fn is_full(&self) -> bool {
-        self.group.bytes_len() + self.committing.unwrap_or(0) > self.pace.undurable_bytes
+        // A kernel that has stopped refuses whatever comes, and has nothing to wait for.
+        let forming = if self.group.is_empty() {
+            0
+        } else {
+            self.group.bytes_len()
+        };
+        forming + self.committing.unwrap_or(0) > self.pace.undurable_bytes && !self.failed
     }
 
     #[inline]
@@ -822,7 +835,10 @@ impl Duty for Sequencer {
         if self.committing.is_none()
             && !self.failed
             && !self.group.is_empty()
-            && (idle || self.demanded || self.group.bytes_len() >= self.pace.group_bytes)
+            && (idle
+                || self.demanded
+                || self.group.bytes_len() >= self.pace.group_bytes
+                || self.is_full())
         {
             after.commit = Some(self.cut_group());
         }

@@ -160,6 +160,8 @@ pub(crate) struct State {
     /// All waiting deliveries in the order of their places (`Dispatch` order).
     turns: VecDeque<(DeliveryId, Slot)>,
     run: Option<OpenRun>,
+    /// Cranks abandoned since this state was made; a figure, and no part of the state.
+    abandoned: u64,
     /// What the next checkpoint must write besides vats and requests.
     dirty: checkpoint::Dirty,
 }
@@ -180,6 +182,7 @@ impl State {
             waiting: 0,
             turns: VecDeque::new(),
             run: None,
+            abandoned: 0,
             dirty: checkpoint::Dirty::default(),
         }
     }
@@ -267,6 +270,7 @@ impl State {
                 rejection,
                 vat_ended,
             } => {
+                self.abandoned += 1;
                 if waited.from_host {
                     self.answer(record.consumed, Err(rejection.clone()), effects);
                 }
@@ -505,6 +509,11 @@ impl State {
             self.turns.pop_front();
         }
         None
+    }
+
+    /// Cranks abandoned since this state was made.
+    pub(crate) const fn abandoned(&self) -> u64 {
+        self.abandoned
     }
 
     /// The last record applied.

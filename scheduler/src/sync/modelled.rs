@@ -30,17 +30,25 @@ pub(crate) struct BatonGuard<'a, T> {
 
 impl<T> Baton<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { taken: AtomicBool::new(false), value: std::sync::Mutex::new(value) }
+        Self {
+            taken: AtomicBool::new(false),
+            value: std::sync::Mutex::new(value),
+        }
     }
 
     pub(crate) fn try_lock(&self) -> TryLockResult<BatonGuard<'_, T>> {
-        let took =
-            self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let took = self
+            .taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok();
         if !took {
             return Err(TryLockError::WouldBlock);
         }
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(BatonGuard { taken: &self.taken, value: Some(value) })
+        Ok(BatonGuard {
+            taken: &self.taken,
+            value: Some(value),
+        })
     }
 
     pub(crate) fn lock(&self) -> LockResult<BatonGuard<'_, T>> {
@@ -57,13 +65,17 @@ impl<T> Deref for BatonGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("the value is let go of in drop only")
+        self.value
+            .as_ref()
+            .expect("the value is let go of in drop only")
     }
 }
 
 impl<T> DerefMut for BatonGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().expect("the value is let go of in drop only")
+        self.value
+            .as_mut()
+            .expect("the value is let go of in drop only")
     }
 }
 
@@ -86,7 +98,10 @@ pub(crate) struct Queue<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
-        Self { len: AtomicU64::new(0), items: std::sync::Mutex::new(VecDeque::new()) }
+        Self {
+            len: AtomicU64::new(0),
+            items: std::sync::Mutex::new(VecDeque::new()),
+        }
     }
 
     fn items(&self) -> std::sync::MutexGuard<'_, VecDeque<T>> {
