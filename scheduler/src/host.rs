@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     /// Vats that the entry makes, by their position in it. The ids that the host happens to have
     /// given them are no part of the request's body: asked again, it would have given others.
     made: HashMap<VatId, u64>,
+    /// The counters that the ids of these vats took, if nobody else took one in between.
+    counters: Option<std::ops::RangeInclusive<u64>>,
 }
 
 impl Draft {
@@ -43,6 +45,7 @@ impl Draft {
             names: Vec::new(),
             digest: blake3::Hasher::new(),
             made: HashMap::new(),
+            counters: None,
         }
     }
 
@@ -105,6 +108,11 @@ impl Draft {
         let id = VatId::new(VatNumber::HOST, counter);
         self.hash(4, &[name.as_bytes(), kind.as_bytes(), args.bytes()]);
         self.made.insert(id, self.act_count);
+        let first = match &self.counters {
+            Some(counters) => *counters.start(),
+            None => counter,
+        };
+        self.counters = (first + self.made.len() as u64 == counter + 1).then_some(first..=counter);
         if !name.is_empty() {
             self.names.push(name.to_owned());
         }
@@ -132,6 +140,11 @@ impl Draft {
             });
         }
         Ok(())
+    }
+
+    /// The counters that it took and that nothing else stands between.
+    pub(crate) const fn counters(&self) -> Option<&std::ops::RangeInclusive<u64>> {
+        self.counters.as_ref()
     }
 
     /// The digest of what is asked for.
@@ -273,9 +286,17 @@ impl<'k> Batch<'k> {
     /// # Errors
     ///
     /// [`SendError`]; nothing of it will happen.
-    pub fn submit(self) -> Result<Ticket<Vec<Outcome>>, SendError> {
+    pub fn submit(mut self) -> Result<Ticket<Vec<Outcome>>, SendError> {
+        let draft = std::mem::replace(&mut self.draft, Draft::new());
+        let request = self.request.take();
         self.kernel
-            .submit(self.draft, self.request.as_deref(), <[Outcome]>::to_vec)
+            .submit(draft, request.as_deref(), <[Outcome]>::to_vec)
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.kernel.give_back_counters(self.draft.counters());
     }
 }
 

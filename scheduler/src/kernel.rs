@@ -54,6 +54,15 @@ pub struct Kernel {
     drop_timeout: Duration,
 }
 
+/// What became of an input that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is on its way.
+    New,
+    /// Its request id was known, and nothing of it will run again.
+    Known,
+}
+
 /// The outcome of an input with one delivery.
 pub(crate) fn only(outcomes: &[Outcome]) -> Outcome {
     outcomes
@@ -243,6 +252,22 @@ impl Kernel {
         self.host_counter.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Takes back the counters of vats that were not made after all, if no others were given out
+    /// since. A host that asks again for what it has would otherwise get other ids afterwards
+    /// than one that did not have to, and in `Dispatch` order that would be a trace of a restart.
+    pub(crate) fn give_back_counters(&self, counters: Option<&std::ops::RangeInclusive<u64>>) {
+        if let Some(counters) = counters {
+            let (before, last) = (counters.start() - 1, *counters.end());
+            // When others were given out since, these stay unused, which is no harm.
+            let _ = self.host_counter.compare_exchange(
+                last,
+                before,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
     fn check_open(&self) -> Result<(), SendError> {
         let parts = &self.engine.parts;
         if let Some(poison) = parts.poison.get() {
@@ -261,25 +286,35 @@ impl Kernel {
         request: Option<&str>,
         convert: Convert<T>,
     ) -> Result<Ticket<T>, SendError> {
-        self.check_open()?;
-        let admission = &self.engine.parts.admission;
-        if !admission.try_enter(draft.bytes()) {
-            if self.engine.parts.is_worker() {
-                return Err(SendError::NoRoom {
-                    why: "the call comes from inside a crank",
-                });
-            }
-            if self.engine.parts.order == CommitOrder::Dispatch {
-                return Err(SendError::NoRoom {
-                    why: "the inputs wait for `run`",
-                });
-            }
-            if !admission.enter(draft.bytes()) {
-                self.check_open()?;
-                return Err(SendError::Closing);
+        match self.enter(draft.bytes()) {
+            Ok(()) => self.submit_admitted(draft, request, convert),
+            Err(error) => {
+                self.give_back_counters(draft.counters());
+                Err(error)
             }
         }
-        self.submit_admitted(draft, request, convert)
+    }
+
+    /// Takes room for an input, waiting for it.
+    fn enter(&self, bytes: u64) -> Result<(), SendError> {
+        self.check_open()?;
+        let parts = &self.engine.parts;
+        if parts.admission.try_enter(bytes) {
+            return Ok(());
+        }
+        if parts.is_worker() {
+            let why = "the call comes from inside a crank";
+            return Err(SendError::NoRoom { why });
+        }
+        if parts.order == CommitOrder::Dispatch {
+            let why = "the inputs wait for `run`";
+            return Err(SendError::NoRoom { why });
+        }
+        if !parts.admission.enter(bytes) {
+            self.check_open()?;
+            return Err(SendError::Closing);
+        }
+        Ok(())
     }
 
     /// Hands in an entry that has taken its room.
@@ -289,23 +324,26 @@ impl Kernel {
         request: Option<&str>,
         convert: Convert<T>,
     ) -> Result<Ticket<T>, SendError> {
-        let bytes = draft.bytes();
-        let handed_in = match self.engine.parts.order {
-            CommitOrder::Completion => self.hand_in(draft, request),
-            CommitOrder::Dispatch => self.keep_for_run(draft, request),
+        let (bytes, counters) = (draft.bytes(), draft.counters().cloned());
+        let cell = TicketCell::new(self.engine.parts.order == CommitOrder::Completion);
+        let taken = match self.engine.parts.order {
+            CommitOrder::Completion => self.hand_in(draft, request, &cell),
+            CommitOrder::Dispatch => self.keep_for_run(draft, request, &cell),
         };
-        match handed_in {
-            Ok(cell) => Ok(Ticket::new(cell, asked(&self.engine), convert)),
-            Err(error) => {
-                let parts = &self.engine.parts;
-                parts.call_back(parts.admission.leave(bytes));
-                Err(error)
-            }
+        if !matches!(taken, Ok(Taken::New)) {
+            let parts = &self.engine.parts;
+            parts.call_back(parts.admission.leave(bytes));
+            self.give_back_counters(counters.as_ref());
         }
+        taken.map(|_| Ticket::new(cell, asked(&self.engine), convert))
     }
 
-    fn hand_in(&self, draft: Draft, request: Option<&str>) -> Result<Arc<TicketCell>, SendError> {
-        let cell = TicketCell::new(true);
+    fn hand_in(
+        &self,
+        draft: Draft,
+        request: Option<&str>,
+        cell: &Arc<TicketCell>,
+    ) -> Result<Taken, SendError> {
         let mut writer = InputWriter::new();
         if let Some(id) = request {
             check_request_id(id)?;
@@ -314,7 +352,7 @@ impl Kernel {
         let entry = EntryTicket {
             first: 0,
             count: draft.deliveries,
-            cells: vec![Arc::clone(&cell)],
+            cells: vec![Arc::clone(cell)],
             bytes: draft.bytes(),
         };
         let record = writer.finish(self.clock.now(), None).into();
@@ -324,6 +362,7 @@ impl Kernel {
         };
         if request.is_none() && draft.names.is_empty() {
             self.engine.submit(Item::Input(Box::new(input)));
+            Ok(Taken::New)
         } else {
             if self.engine.parts.is_worker() {
                 let why = "a crank cannot wait for the answer whether it is new";
@@ -334,18 +373,17 @@ impl Kernel {
             self.engine.ask(move |sequencer| {
                 let request = request.as_ref().map(|(id, digest)| (id.as_str(), *digest));
                 sequencer.admit(request, &names, input)
-            })?;
+            })
         }
-        Ok(cell)
     }
 
     fn keep_for_run(
         &self,
         draft: Draft,
         request: Option<&str>,
-    ) -> Result<Arc<TicketCell>, SendError> {
+        cell: &Arc<TicketCell>,
+    ) -> Result<Taken, SendError> {
         let mut waiting = self.waiting();
-        let cell = TicketCell::new(false);
         if let Some(id) = request {
             check_request_id(id)?;
             let digest = draft.digest();
@@ -353,12 +391,10 @@ impl Kernel {
                 if known != digest {
                     return Err(SendError::Conflict { id: id.to_owned() });
                 }
-                waiting.entries[entry].cells.push(Arc::clone(&cell));
-                let parts = &self.engine.parts;
-                parts.call_back(parts.admission.leave(draft.bytes()));
-                return Ok(cell);
+                waiting.entries[entry].cells.push(Arc::clone(cell));
+                return Ok(Taken::Known);
             }
-            let (asked, to_attach) = (id.to_owned(), Arc::clone(&cell));
+            let (asked, to_attach) = (id.to_owned(), Arc::clone(cell));
             let known = self.engine.ask_urgently(move |sequencer| {
                 let known = sequencer.known_request(&asked, digest);
                 if let Some(Ok(())) = known {
@@ -367,10 +403,7 @@ impl Kernel {
                 known
             });
             if let Some(known) = known {
-                known?;
-                let parts = &self.engine.parts;
-                parts.call_back(parts.admission.leave(draft.bytes()));
-                return Ok(cell);
+                return known.map(|()| Taken::Known);
             }
         }
         if let Some(name) = draft.names.iter().find(|name| waiting.names.contains(name)) {
@@ -391,11 +424,11 @@ impl Kernel {
         waiting.entries.push(EntryTicket {
             first,
             count: draft.deliveries,
-            cells: vec![Arc::clone(&cell)],
+            cells: vec![Arc::clone(cell)],
             bytes: draft.bytes(),
         });
         waiting.names.extend(draft.names);
-        Ok(cell)
+        Ok(Taken::New)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -20,11 +20,13 @@
 //! awake, or by the watcher within two of its rounds.
 
 use std::collections::VecDeque;
+#[cfg(not(crankcase_loom))]
 use std::time::Duration;
 
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
 
 /// How often the watcher looks.
+#[cfg(not(crankcase_loom))]
 pub(crate) const WATCH: Duration = Duration::from_millis(1);
 
 struct Inner<T> {

@@ -20,6 +20,7 @@ use crate::checkpointer::CheckpointJob;
 use crate::committer::{CommitJob, Committed, Release};
 use crate::error::{Poison, SendError};
 use crate::housekeeper::{Chore, Load, NewerRow};
+use crate::kernel::Taken;
 use crate::mailbox::Pushed;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
@@ -392,23 +393,21 @@ impl Sequencer {
         request: Option<(&str, [u8; 32])>,
         names: &[String],
         input: InputItem,
-    ) -> Result<(), SendError> {
+    ) -> Result<Taken, SendError> {
         if let Some((id, digest)) = request
             && let Some(known) = self.known_request(id, digest)
         {
             known?;
             for entry in input.entries {
-                self.parts
-                    .call_back(self.parts.admission.leave(entry.bytes));
                 for cell in entry.cells {
                     self.attach(id, cell);
                 }
             }
-            return Ok(());
+            return Ok(Taken::Known);
         }
         self.check_names(names)?;
         self.sequence_input(input);
-        Ok(())
+        Ok(Taken::New)
     }
 
     /// Whether the names are free.
