@@ -30,8 +30,8 @@ use crate::witness::{Testimony, Witness};
 
 /// The witness is synced once in this many groups.
 const GROUPS_PER_WITNESS_SYNC: u64 = 256;
-/// The most that one group's value may take: fjall counts a value's bytes in 32 bits.
-const GROUP_LIMIT_BYTES: usize = 1 << 30;
+/// The most that one group may take, stored: fjall counts the bytes of a value in 32 bits.
+const GROUP_LIMIT_BYTES: usize = 3 << 30;
 /// The most groups that one call of [`Committer::retain_from`] deletes.
 const DROPS_PER_CALL: usize = 256;
 

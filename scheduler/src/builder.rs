@@ -126,16 +126,16 @@ impl KernelBuilder {
 
     /// How many bytes of the host's inputs may be on their way at once: handed in, and not all of
     /// their deliveries handled. Above it `send` waits and `try_send` says no. The default is
-    /// 64 MiB.
+    /// 64 MiB, and more than 1 GiB is taken as that.
     pub fn host_input_bytes(mut self, bytes: u64) -> Self {
-        self.host_input_bytes = bytes;
+        self.host_input_bytes = bytes.min(1 << 30);
         self
     }
 
     /// How many bytes may be sequenced and not durable; above it nothing more is sequenced until
-    /// the committer has caught up. The default is 64 MiB.
+    /// the committer has caught up. The default is 64 MiB, and more than 1 GiB is taken as that.
     pub fn undurable_bytes(mut self, bytes: usize) -> Self {
-        self.pace.undurable_bytes = bytes;
+        self.pace.undurable_bytes = bytes.min(1 << 30);
         self
     }
 

@@ -258,8 +258,13 @@ impl Threads {
         engine.step_until(Sequencer::settle_log);
         if running > 0 {
             engine.with(Sequencer::fail_waiters);
-            // The stuck threads keep the engine, and with it the journal and its lock.
-            drop(pool);
+            // The stuck workers keep the engine, and with it the journal and its lock; the other
+            // threads leave now, so that the lock goes with the last worker.
+            parts.commits.close();
+            parts.checkpoints.close();
+            parts.chores.close();
+            parts.callbacks.close();
+            drop((pool, others));
             return Err(CloseError::Timeout {
                 running,
                 waited: timeout,

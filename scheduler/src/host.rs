@@ -72,7 +72,7 @@ impl Draft {
     ) -> Result<(), SendError> {
         check_name("the method", method)?;
         check_size(limits, args)?;
-        self.check_room()?;
+        self.check_room(args)?;
         match self.made.get(&to).copied() {
             Some(position) => self.hash(2, &[&position.to_le_bytes()]),
             None => self.hash(1, &[&to.to_bytes()]),
@@ -103,7 +103,7 @@ impl Draft {
         }
         let version = kernel.kind_version(kind)?;
         check_size(kernel.limits(), args)?;
-        self.check_room()?;
+        self.check_room(args)?;
         let counter = kernel.next_host_counter();
         let id = VatId::new(VatNumber::HOST, counter);
         self.hash(4, &[name.as_bytes(), kind.as_bytes(), args.bytes()]);
@@ -132,8 +132,9 @@ impl Draft {
         Ok(())
     }
 
-    fn check_room(&self) -> Result<(), SendError> {
-        if self.acts.len() > Limits::MAX_OUTPUT_BYTES {
+    fn check_room(&self, args: &Payload) -> Result<(), SendError> {
+        // A name and the numbers of an act take less than a kilobyte.
+        if self.acts.len() + args.bytes().len() + 1024 > Limits::MAX_OUTPUT_BYTES {
             return Err(SendError::Malformed {
                 what: "the input",
                 why: format!("one input holds at most {} bytes", Limits::MAX_OUTPUT_BYTES),

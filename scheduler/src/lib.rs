@@ -1,4 +1,62 @@
 //! Crankcase: isolated vats in parallel, each crank a transaction, in one durable order.
+//!
+//! A host embeds a [`Kernel`]. It registers kinds of vats, sends them messages, and gets a
+//! [`Ticket`] for each. A **vat** is a serde value with code ([`Vat`]) that is handed one message
+//! at a time. Handling one is a **crank**: through [`Crank`] it sends, makes vats and writes rows,
+//! and all of that happens with its `Ok`, or nothing of it with an `Err`, a panic, an illegal call
+//! or a broken limit. A finished crank leaves one record; the records stand in one total order
+//! ([`Seq`] 1, 2, 3 …) in a journal on disk. Opening the journal again brings back the state of a
+//! prefix of that order that covers everything a ticket or a read ever told.
+//!
+//! # A complete host
+//!
+//! ```
+#![doc = include_str!("../examples/first_host.rs")]
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | what a vat is and may do | [`Vat`], [`Crank`], [`Message`], [`Payload`], [`Answer`] |
+//! | opening a journal, and all that can be chosen | [`Kernel::builder`], [`KernelBuilder`] |
+//! | sending, alone or several as one input | [`Kernel::send`], [`Kernel::try_send`], [`Kernel::batch`] |
+//! | outcomes, blocking or with `.await` | [`Ticket`], [`Outcome`], [`Rejection`] and its [`Cause`] |
+//! | asking again after a crash without doing it twice | [`Kernel::request`], [`Kernel::forget`] |
+//! | vats with names | [`Kernel::spawn_named`], [`Kernel::root`] |
+//! | a vat's state, without a message | [`Kernel::read`] |
+//! | figures, and what is stuck | [`Kernel::stats`], [`Stats`] |
+//! | looking into a journal without touching it | [`inspect`], [`verify`](mod@verify) |
+//!
+//! # Two orders
+//!
+//! The order in which finished cranks get their places is fixed when a journal is made.
+//!
+//! * [`CommitOrder::Completion`], the default: as they complete. The kernel runs by itself, and
+//!   [`Kernel::run_until_idle`] waits for it.
+//! * [`CommitOrder::Dispatch`]: as if one worker ran one queue. Inputs wait until
+//!   [`Kernel::run`] or [`Kernel::run_until_idle`]; until then they are not in the journal, and
+//!   waiting for their tickets is [`WaitError::NotTaken`]. The same calls give the same records
+//!   and the same [`ActivityHash`] with any number of workers, with or without restarts.
+//!
+//! # What settles when
+//!
+//! A record is *sequenced* when it has its place; other vats hear of it then. It is *durable* when
+//! its group is written as [`Durability`] promises, and *released* when it may be seen outside.
+//! Tickets settle and reads are answered when what they rest on is released, and not before.
+//! [`Stats`] shows the three places.
+//!
+//! # When something fails
+//!
+//! A vat that fails is an [`Outcome`] and no error: the ticket settles with a [`Rejection`]. Errors
+//! are about the kernel, one type for each operation: [`OpenError`], [`SendError`],
+//! [`TrySendError`], [`WaitError`], [`ReadError`], [`RunError`], [`ClockError`], [`CloseError`],
+//! [`inspect::Inspection`]'s [`InspectError`]. A failed write or sync is final: the kernel has a
+//! [`Poison`], what was not settled is [`WaitError::Indeterminate`], and opening the journal again
+//! tells what became of it. `SEMANTICS.md` beside the workspace has this as tables.
+//!
+//! No call that waits may come from inside a crank; those that would wait for themselves say so
+//! ([`WaitError::InsideCrank`], [`SendError::NoRoom`], [`CloseError::InsideCrank`]).
 
 #[cfg(not(crankcase_loom))]
 mod builder;

@@ -28,7 +28,7 @@ impl Limits {
     /// The longest store key that the tables can hold, in bytes.
     pub const MAX_KEY_BYTES: usize = 32 * 1024;
     /// The most output one record can carry, in bytes, whatever is set.
-    pub const MAX_OUTPUT_BYTES: usize = 1 << 30;
+    pub const MAX_OUTPUT_BYTES: usize = 512 << 20;
 }
 
 impl Default for Limits {

@@ -278,7 +278,10 @@ impl State {
             }
         };
         if ended {
-            self.end_vat(slot, effects);
+            // A vat's first crank is its start; when that is abandoned, it never lived.
+            let abandoned = matches!(record.end, CrankEnd::Abandoned { .. });
+            let started = !abandoned || record.number > CrankNumber::ZERO.next();
+            self.end_vat(slot, started, effects);
         }
         Ok(())
     }
@@ -468,13 +471,20 @@ impl State {
         effects.push(Effect::Answer { delivery, outcome });
     }
 
-    fn end_vat(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+    fn end_vat(&mut self, slot: Slot, started: bool, effects: &mut Vec<Effect>) {
         let entry = self.vats.remove(slot);
         self.kinds[usize::from(entry.kind)].live -= 1;
         self.dirty.kinds = true;
-        let why = || {
-            let why = format!("vat {} ended while this waited in its inbox", entry.id);
-            Rejection::with_cause(Cause::VatEnded, "vat_ended", why)
+        let id = entry.id;
+        let why = || match started {
+            true => {
+                let why = format!("vat {id} ended while this waited in its inbox");
+                Rejection::with_cause(Cause::VatEnded, "vat_ended", why)
+            }
+            false => {
+                let why = format!("the start of vat {id} was abandoned");
+                Rejection::with_cause(Cause::NotStarted, "not_started", why)
+            }
         };
         for waiting in entry.waiting() {
             self.waiting -= 1;

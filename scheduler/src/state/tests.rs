@@ -329,3 +329,41 @@ fn a_record_of_nobody_is_a_contradiction() {
         "{applied:?}"
     );
 }
+
+#[test]
+fn what_waits_for_a_vat_that_never_started_is_told_so() {
+    let mut toy = Toy::new(CommitOrder::Completion);
+    let mut writer = InputWriter::new();
+    let spawn = Act::Spawn {
+        counter: 1,
+        kind: "puppet",
+        version: 1,
+        args: &[9],
+        name: "",
+    };
+    let to = VatId::new(VatNumber::HOST, 1);
+    let mut acts = Vec::new();
+    spawn.write(&mut acts);
+    Act::Send {
+        to,
+        method: "do",
+        args: &[],
+    }
+    .write(&mut acts);
+    writer.push(None, 2, &acts);
+    toy.apply(writer.finish(Time::ZERO, None).into());
+    let slot = toy.state.find(to).expect("it waits for its start");
+    let (live, inbox) = toy.live.get_mut(&slot).expect("in memory");
+    let start = inbox.pop_front().expect("the start");
+    let record = live.run(&start, &toy.shared, &mut toy.space).record;
+    let mut effects = Vec::new();
+    toy.state.apply(&record, &mut effects).expect("it follows");
+    let causes: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Answer { outcome, .. } => Some(outcome.as_ref().expect_err("rejected").cause()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(causes, [Cause::Refused, Cause::NotStarted]);
+}
