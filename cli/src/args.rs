@@ -9,8 +9,8 @@ use crankcase::{CommitOrder, Durability};
 const EXIT_STATUS: &str = "\
 Exit status:
   0  it is done
-  1  verify: the directory holds no journal that is sound from end to end, or none that this
-     version can read; standard error names the first thing wrong, on one line
+  1  verify: the directory is no journal, or one that is damaged, of a newer format or in use;
+     standard error names the first thing wrong, on one line
   2  anything else kept the command from being done: usage, input (with file and line), a journal
      that was begun with something else, is in use, or cannot be read or written; standard error
      says what, on one line";

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crankcase::inspect::InspectError;
+use crankcase::InspectError;
 use crankcase::verify::VerifyError;
 
 use crate::ledger::generate::WriteError;
@@ -17,7 +17,7 @@ use crate::ledger::run::RunError;
 pub enum Status {
     /// It is done: 0.
     Done,
-    /// `verify` has looked and found no sound journal: 1.
+    /// `verify` cannot vouch for the journal: 1.
     Unsound,
     /// Anything else kept it from being done: 2.
     Failed,
@@ -87,13 +87,9 @@ impl CommandError {
     #[must_use]
     pub const fn status(&self) -> Status {
         match self {
-            // The directory was looked at, and what is there is not a sound journal. Being kept
-            // from looking says nothing about the journal.
-            Self::Verify(
-                VerifyError::Damaged { .. }
-                | VerifyError::NotAJournal { .. }
-                | VerifyError::NewerFormat { .. },
-            ) => Status::Unsound,
+            // Trouble with the disk says nothing about the journal; everything else does, or keeps
+            // anyone from vouching for it.
+            Self::Verify(VerifyError::Open(_) | VerifyError::Damaged { .. }) => Status::Unsound,
             _ => Status::Failed,
         }
     }

@@ -1,11 +1,10 @@
 //! `crankcase inspect`: what a journal holds, for people and as JSON.
 //!
-//! The kernel's library looks, on a private copy; this only lays out what it found.
+//! The kernel's library looks, on a private copy; this only chooses what is shown.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
-use crankcase::Seq;
-use crankcase::inspect::{Inspection, Summary};
+use crankcase::inspect::Inspection;
 use serde::Serialize;
 
 use crate::args::InspectArguments;
@@ -27,11 +26,11 @@ pub(crate) fn execute(
             if arguments.json {
                 write_json(&summary, console)
             } else {
-                write_text(&Layout(&summary), console)
+                write_text(&summary, console)
             }
         }
         Some(seq) => {
-            let record = inspection.record(Seq::new(seq))?;
+            let record = inspection.record(seq)?;
             if arguments.json {
                 write_json(&record, console)
             } else {
@@ -51,30 +50,4 @@ fn write_text(value: &impl Display, console: &mut Console<'_>) -> Result<(), Com
     let text = value.to_string();
     writeln!(console.out, "{}", text.trim_end())?;
     Ok(())
-}
-
-/// A summary as lines of a label and a value.
-struct Layout<'a>(&'a Summary);
-
-impl Display for Layout<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = self.0;
-        let mut line = |label: &str, value: &dyn Display| writeln!(f, "{label:<20}{value}");
-        line("format", &summary.format)?;
-        line("kernel id", &summary.kernel_id)?;
-        line("timeline", &summary.timeline)?;
-        line("commit order", &summary.order)?;
-        line("first seq", &summary.first_seq)?;
-        line("last seq", &summary.last_seq)?;
-        line("activity hash", &summary.activity_hash)?;
-        line("checkpoint at seq", &summary.checkpoint)?;
-        line("groups", &summary.groups)?;
-        line("pending deliveries", &summary.pending_deliveries)?;
-        line("bytes on disk", &summary.bytes_on_disk)?;
-        line("vats", &summary.vats_by_kind.values().sum::<u64>())?;
-        for (kind, count) in &summary.vats_by_kind {
-            line(&format!("  {kind}"), count)?;
-        }
-        Ok(())
-    }
 }

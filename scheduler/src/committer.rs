@@ -7,8 +7,8 @@
 //!   kernel is poisoned, and every later job is refused in the same way.
 //! * *A panic in here* would be a bug; it poisons the kernel too, so that no ticket waits for ever.
 
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, PoisonError};
 
 use crankcase_journal::{CloseError, Committer, Durable, Group};
 use crankcase_vat::Seq;
@@ -53,7 +53,6 @@ pub(crate) struct Committed {
 
 /// Runs until the journal is closed or the kernel dropped.
 pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committer) {
-    let mut syncs_before = committer.syncs();
     while let Some(job) = parts.commits.take() {
         match job {
             CommitJob::Commit {
@@ -61,16 +60,6 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committe
                 mut releases,
             } => {
                 let durable = commit(parts, &mut committer, &mut group, &mut releases);
-                let syncs = committer.syncs();
-                Counters::add(
-                    &parts.counters.group_syncs,
-                    syncs.groups - syncs_before.groups,
-                );
-                Counters::add(
-                    &parts.counters.witness_syncs,
-                    syncs.witness - syncs_before.witness,
-                );
-                syncs_before = syncs;
                 let committed = Committed {
                     group,
                     releases,
@@ -107,16 +96,25 @@ fn commit(
     releases: &mut Vec<Release>,
 ) -> Option<Durable> {
     let poisoned = parts.poison.get().cloned();
+    let before = committer.syncs();
     let committed = match poisoned {
         Some(poison) => Err(poison),
         None => committer
             .commit(group)
             .map_err(|error| Poison::Commit(error.to_string())),
     };
+    // All figures first: whoever is released may look at them.
+    let syncs = committer.syncs();
+    Counters::add(&parts.counters.group_syncs, syncs.groups - before.groups);
+    Counters::add(
+        &parts.counters.witness_syncs,
+        syncs.witness - before.witness,
+    );
     match committed {
         Ok(durable) => {
             Counters::add(&parts.counters.groups, 1);
             Counters::add(&parts.counters.group_bytes, group.bytes_len() as u64);
+            *parts.durable.lock().unwrap_or_else(PoisonError::into_inner) = durable;
             parts.watermarks.make_durable(durable.seq());
             // Nothing but this machine has to have it yet, so what is durable is released.
             parts.watermarks.release(durable.seq());

@@ -163,11 +163,13 @@ impl Kernel {
         Ok(self.submit_admitted(draft, None, only)?)
     }
 
-    /// Waits, without blocking the thread, until there may be room for an input.
+    /// Waits, without blocking the thread, until there may be room for an input. Inside a crank it
+    /// does not wait.
     pub async fn room(&self) {
-        let admission = &self.engine.parts.admission;
+        let parts = &self.engine.parts;
         poll_fn(|context| {
-            if admission.poll_room(context.waker()) {
+            // A crank must not wait for what other cranks have to do.
+            if parts.is_worker() || parts.admission.poll_room(context.waker()) {
                 std::task::Poll::Ready(())
             } else {
                 std::task::Poll::Pending
@@ -588,19 +590,12 @@ impl Kernel {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let parts = &self.engine.parts;
-        let (vats, in_memory, waiting, durable, abandoned) =
-            self.engine.ask_urgently(|sequencer| {
-                let state = sequencer.state();
-                let (vats, waiting) = (state.vats().len(), state.waiting());
-                let abandoned = state.abandoned();
-                (
-                    vats,
-                    sequencer.in_memory(),
-                    waiting,
-                    sequencer.durable(),
-                    abandoned,
-                )
-            });
+        let (vats, in_memory, waiting, abandoned) = self.engine.ask_urgently(|sequencer| {
+            let state = sequencer.state();
+            let (vats, waiting) = (state.vats().len(), state.waiting());
+            (vats, sequencer.in_memory(), waiting, state.abandoned())
+        });
+        let durable = parts.durable();
         let counters = &parts.counters;
         let now = parts.born.elapsed();
         let running_for = parts.running.iter().filter_map(|since| {
@@ -632,8 +627,7 @@ impl Kernel {
     /// The activity hash of what is durable.
     #[must_use]
     pub fn activity_hash(&self) -> ActivityHash {
-        self.engine
-            .ask_urgently(|sequencer| sequencer.durable().hash())
+        self.engine.parts.durable().hash()
     }
 
     /// Who the journal is: its kernel id, timeline, order and seed.

@@ -111,6 +111,8 @@ mod sync;
 mod watermarks;
 
 #[cfg(not(crankcase_loom))]
+pub use crankcase_journal::OpenError as JournalError;
+#[cfg(not(crankcase_loom))]
 pub use crankcase_journal::{ActivityHash, Durability, Identity, Recovered, Retention, TornTail};
 #[cfg(not(crankcase_loom))]
 pub use crankcase_vat::{

@@ -1,12 +1,12 @@
 //! What the threads of one kernel share beside the sequencer's role: the lines between them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use crankcase_journal::Tables;
+use crankcase_journal::{Durable, Tables};
 use crankcase_vat::Shared as CrankShared;
 
 use crate::admission::Admission;
@@ -51,6 +51,9 @@ pub(crate) struct Parts {
     pub(crate) poison: OnceLock<Poison>,
     pub(crate) workers: OnceLock<Vec<ThreadId>>,
     pub(crate) counters: Counters,
+    /// The last proof of what is durable. Set by the committer before it releases, so that who was
+    /// answered never sees an older one.
+    pub(crate) durable: Mutex<Durable>,
     /// Groups and checkpoints done; whoever closes the kernel waits for it to move.
     pub(crate) steps: AtomicU64,
     /// Where workers sleep while the role is full.
@@ -103,6 +106,11 @@ impl Parts {
             // The kernel is closed, so no thread of it is left that must not run host code.
             wakers.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// The last proof of what is durable.
+    pub(crate) fn durable(&self) -> Durable {
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a vat may run ahead of its turn.

@@ -272,6 +272,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         poison: OnceLock::new(),
         workers: OnceLock::new(),
         counters: Counters::default(),
+        durable: Mutex::new(committer.durable()),
         steps: AtomicU64::new(0),
         stall: Stall::new(),
         running: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -283,13 +284,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         || builder.durability == Durability::None;
     let clock = RunningClock::new(builder.clock, state.time());
     let host_spawned = state.host_spawned();
-    let sequencer = Sequencer::new(
-        Arc::clone(&parts),
-        pace,
-        state,
-        committer.durable(),
-        replayed,
-    );
+    let sequencer = Sequencer::new(Arc::clone(&parts), pace, state, replayed);
     let engine = Engine::new(parts, sequencer, workers);
     engine.with(|sequencer| {
         for (slot, deliveries) in waiting {

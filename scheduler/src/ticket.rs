@@ -256,8 +256,13 @@ impl<T> Future for TicketFuture<T> {
         match ticket.cell.ask(Some(context.waker())) {
             (Some(known), _) => Poll::Ready(known.map(|outcomes| (ticket.convert)(&outcomes))),
             (None, must_demand) => {
-                if must_demand && let Some(kernel) = ticket.kernel.upgrade() {
-                    kernel.demand_commit();
+                if let Some(kernel) = ticket.kernel.upgrade() {
+                    if kernel.is_worker() {
+                        return Poll::Ready(Err(WaitError::InsideCrank));
+                    }
+                    if must_demand {
+                        kernel.demand_commit();
+                    }
                 }
                 Poll::Pending
             }

@@ -231,5 +231,8 @@ impl Worker<'_> {
         parts
             .stall
             .sleep_while(|| self.role.is_full() && !parts.stopping.load(Ordering::SeqCst));
+        // The sleep was no crank.
+        self.clock.since = Instant::now();
+        self.clock.cranks = 0;
     }
 }

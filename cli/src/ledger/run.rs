@@ -265,7 +265,7 @@ impl Ledger<'_> {
         };
         let mut batch = self
             .kernel
-            .request(&format!("block:{}", block.number))
+            .request(format!("block:{}", block.number))
             .batch();
         for transfer in &block.transfers {
             let arguments = (self.vats[transfer.to], transfer.value_wei);

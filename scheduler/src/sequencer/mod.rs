@@ -138,8 +138,6 @@ pub(crate) struct Sequencer {
     demanded: bool,
     /// Bytes of the group that the committer has.
     committing: Option<usize>,
-    /// The last proof of what is durable.
-    durable: Durable,
     spare: Vec<(Group, Vec<Release>)>,
     checkpoint: Checkpoint,
     bytes_since_checkpoint: u64,
@@ -192,13 +190,7 @@ fn give_commit(parts: &Parts, job: CommitJob) {
 
 impl Sequencer {
     /// A sequencer that goes on from `state`; `since` is what was recovered behind the tables.
-    pub(crate) fn new(
-        parts: Arc<Parts>,
-        pace: Pace,
-        state: State,
-        durable: Durable,
-        since: (u64, u64),
-    ) -> Self {
+    pub(crate) fn new(parts: Arc<Parts>, pace: Pace, state: State, since: (u64, u64)) -> Self {
         let mut group = Group::new();
         group.reset(state.last().next());
         Self {
@@ -217,7 +209,6 @@ impl Sequencer {
             idle_waiters: Vec::new(),
             demanded: false,
             committing: None,
-            durable,
             spare: Vec::new(),
             checkpoint: Checkpoint::None,
             records_since_checkpoint: since.0,
@@ -516,11 +507,6 @@ impl Sequencer {
         &self.state
     }
 
-    /// The last proof of what is durable.
-    pub(crate) const fn durable(&self) -> Durable {
-        self.durable
-    }
-
     /// Vats in memory.
     pub(crate) const fn in_memory(&self) -> usize {
         self.in_memory
@@ -615,8 +601,7 @@ impl Sequencer {
         match durable {
             None => self.fail_waiters(),
             Some(durable) => {
-                self.durable = durable;
-                self.write_checkpoint();
+                self.write_checkpoint(durable);
                 // What was asked while that group was on its way, and rests on nothing newer.
                 if self.group.is_empty() {
                     for release in self.releases.drain(..) {
@@ -629,11 +614,10 @@ impl Sequencer {
     }
 
     /// Has the frozen epoch written, once all of its records are durable.
-    fn write_checkpoint(&mut self) {
+    fn write_checkpoint(&mut self, durable: Durable) {
         match std::mem::replace(&mut self.checkpoint, Checkpoint::None) {
-            Checkpoint::Frozen { at, rows, thaw } if at <= self.durable.seq() => {
+            Checkpoint::Frozen { at, rows, thaw } if at <= durable.seq() => {
                 self.checkpoint = Checkpoint::Writing { at, thaw };
-                let durable = self.durable;
                 // Once the checkpointer has left, the kernel is closed.
                 let _ = self
                     .parts
@@ -694,7 +678,7 @@ impl Sequencer {
             return true;
         }
         self.freeze();
-        self.write_checkpoint();
+        self.write_checkpoint(self.parts.durable());
         false
     }
 
