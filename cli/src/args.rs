@@ -9,7 +9,7 @@ use crankcase::{CommitOrder, Durability};
 const EXIT_STATUS: &str = "\
 Exit status:
   0  it is done
-  1  verify: the directory is no journal, or one that is damaged, of a newer format or in use;
+  1  verify: the directory is no journal, or one that is damaged or of a newer format;
      standard error names the first thing wrong, on one line
   2  anything else kept the command from being done: usage, input (with file and line), a journal
      that was begun with something else, is in use, or cannot be read or written; standard error

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crankcase::InspectError;
+use crankcase::JournalError;
 use crankcase::verify::VerifyError;
 
 use crate::ledger::generate::WriteError;
@@ -87,8 +88,10 @@ impl CommandError {
     #[must_use]
     pub const fn status(&self) -> Status {
         match self {
-            // Trouble with the disk says nothing about the journal; everything else does, or keeps
-            // anyone from vouching for it.
+            // Trouble with the disk, or someone who has it open, says nothing about the journal.
+            Self::Verify(VerifyError::Open(
+                JournalError::OpenElsewhere | JournalError::Io { .. },
+            )) => Status::Failed,
             Self::Verify(VerifyError::Open(_) | VerifyError::Damaged { .. }) => Status::Unsound,
             _ => Status::Failed,
         }

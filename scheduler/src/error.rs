@@ -316,7 +316,10 @@ pub enum CloseError {
         waited: Duration,
     },
     /// The call came from inside a crank.
-    #[error("a crank cannot close its kernel: it would wait for itself")]
+    #[error(
+        "a crank cannot wait for its kernel to close: it would wait for itself; the kernel is \
+         being closed in the background"
+    )]
     InsideCrank,
     /// The kernel had stopped before.
     #[error("the kernel had stopped before: {0}")]

@@ -649,17 +649,25 @@ impl Kernel {
     ///
     /// [`CloseError`]; what was released is safe in every case.
     pub fn close(mut self, timeout: Duration) -> Result<(), CloseError> {
-        if self.engine.parts.is_worker() {
-            return Err(CloseError::InsideCrank);
+        self.end(timeout)
+    }
+
+    fn end(&mut self, timeout: Duration) -> Result<(), CloseError> {
+        let Some(threads) = self.threads.take() else {
+            return Ok(());
+        };
+        self.fail_kept();
+        let engine = Arc::clone(&self.engine);
+        if !engine.parts.is_worker() {
+            return threads.close(&engine, timeout);
         }
-        match self.threads.take() {
-            Some(threads) => {
-                let closed = threads.close(&self.engine, timeout);
-                self.fail_kept();
-                closed
+        // The crank that called this must end before its worker can.
+        std::thread::spawn(move || {
+            if let Err(error) = threads.close(&engine, timeout) {
+                tracing::warn!(%error, "a kernel that was given up in a crank did not close cleanly");
             }
-            None => Ok(()),
-        }
+        });
+        Err(CloseError::InsideCrank)
     }
 
     /// Tells whoever waits for inputs that no run has taken.
@@ -676,18 +684,9 @@ impl Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        let Some(threads) = self.threads.take() else {
-            return;
-        };
-        if self.engine.parts.is_worker() {
-            tracing::error!("a kernel was dropped inside one of its own cranks; it is not closed");
-            self.engine.parts.stop_workers();
-            return;
-        }
-        if let Err(error) = threads.close(&self.engine, self.drop_timeout) {
+        if let Err(error) = self.end(self.drop_timeout) {
             tracing::warn!(%error, "a kernel that was dropped did not close cleanly");
         }
-        self.fail_kept();
     }
 }
 
