@@ -128,6 +128,7 @@ impl Draft {
 
     pub(crate) fn forget(&mut self, request: &str) -> Result<(), SendError> {
         check_request_id(request)?;
+        self.hash(5, &[request.as_bytes()]);
         self.push(&Act::Forget { request });
         Ok(())
     }

@@ -37,7 +37,8 @@
 //! * [`CommitOrder::Dispatch`]: as if one worker ran one queue. Inputs wait until
 //!   [`Kernel::run`] or [`Kernel::run_until_idle`]; until then they are not in the journal, and
 //!   waiting for their tickets is [`WaitError::NotTaken`]. The same calls give the same records
-//!   and the same [`ActivityHash`] with any number of workers, with or without restarts.
+//!   and the same [`ActivityHash`] with any number of workers, with or without restarts; the time
+//!   of an input stands in its record, so that takes [`Clock::Manual`].
 //!
 //! # What settles when
 //!
@@ -80,8 +81,6 @@ mod housekeeper;
 pub mod inspect;
 #[cfg(not(crankcase_loom))]
 mod kernel;
-#[cfg(not(crankcase_loom))]
-mod known_kinds;
 #[cfg(not(crankcase_loom))]
 mod order;
 #[cfg(not(crankcase_loom))]

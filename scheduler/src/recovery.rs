@@ -20,7 +20,6 @@ use crate::engine::{Engine, Threads};
 use crate::error::OpenError;
 use crate::hand_over::HandOver;
 use crate::kernel::Kernel;
-use crate::known_kinds;
 use crate::order::CommitOrder;
 use crate::parts::{GATE_OPEN, Parts};
 use crate::run_queue::RunQueue;
@@ -210,28 +209,52 @@ pub(crate) fn order_of(identity: &Identity) -> Result<CommitOrder, OpenError> {
     })
 }
 
-/// Refuses, before anything is changed, what the host cannot open.
-fn look_before(builder: &KernelBuilder, directory: &Path) -> Result<(), OpenError> {
-    let Some(identity) = crankcase_journal::identity_of(directory)? else {
-        return Ok(());
-    };
-    let order = check_identity(builder, &identity)?;
-    if known_kinds::all_registered(directory, &builder.kinds) {
-        return Ok(());
+/// What the order makes, and the deliveries that wait at its end.
+struct Prior {
+    last: Seq,
+    recovered: Recovered,
+    waiting: Vec<(Slot, Vec<Delivery>)>,
+}
+
+impl Prior {
+    fn of(
+        builder: &KernelBuilder,
+        order: CommitOrder,
+        tables: &Tables,
+        groups: &Groups,
+        last: Seq,
+    ) -> Result<Self, OpenError> {
+        let recovered = recover(order, tables, groups, last)?;
+        check_kinds(&recovered.state, &builder.kinds)?;
+        let waiting = waiting_deliveries(&recovered.state, groups)?;
+        Ok(Self {
+            last,
+            recovered,
+            waiting,
+        })
     }
-    let copy = PrivateCopy::of(directory)?;
-    let last = copy.recovered().last;
-    let recovered = recover(order, copy.tables(), copy.groups(), last)?;
-    check_kinds(&recovered.state, &builder.kinds)
+
+    /// Recovers from a private copy, so that whatever recovery refuses is refused before a byte of
+    /// the directory has changed; opening it for real changes some.
+    fn look(builder: &KernelBuilder, directory: &Path) -> Result<Option<Self>, OpenError> {
+        let Some(identity) = crankcase_journal::identity_of(directory)? else {
+            return Ok(None);
+        };
+        let order = check_identity(builder, &identity)?;
+        let copy = PrivateCopy::of(directory)?;
+        let last = copy.recovered().last;
+        Self::of(builder, order, copy.tables(), copy.groups(), last).map(Some)
+    }
 }
 
 /// Opens a kernel as its builder says.
 pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
     let settings = builder.settings();
     let directory = (builder.durability != Durability::None).then_some(builder.path.as_path());
-    if let Some(directory) = directory {
-        look_before(&builder, directory)?;
-    }
+    let prior = match directory {
+        Some(directory) => Prior::look(&builder, directory)?,
+        None => None,
+    };
     let fresh = builder.fresh_identity();
     let opened = crankcase_journal::open(directory, &settings, &fresh)?;
     let Opened {
@@ -243,15 +266,16 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         recovered,
     } = opened;
     let stored = check_identity(&builder, &identity)?;
-    let Recovered { state, replayed } = recover(stored, &tables, &groups, recovered.last)?;
-    check_kinds(&state, &builder.kinds)?;
-    let waiting = waiting_deliveries(&state, &groups)?;
-    if let Some(directory) = directory {
-        known_kinds::note(directory, &builder.kinds).map_err(|source| {
-            let doing = "noting the registered kinds".to_owned();
-            crankcase_journal::OpenError::Io { doing, source }
-        })?;
-    }
+    let prior = match prior.filter(|prior| prior.last == recovered.last) {
+        Some(prior) => prior,
+        // It was just made; or someone else had it since it was looked at.
+        None => Prior::of(&builder, stored, &tables, &groups, recovered.last)?,
+    };
+    let Prior {
+        recovered: Recovered { state, replayed },
+        waiting,
+        ..
+    } = prior;
 
     let workers = builder.workers;
     let parts = Arc::new(Parts {
