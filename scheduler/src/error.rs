@@ -99,19 +99,25 @@ impl OpenError {
 
 impl From<LoadError> for OpenError {
     fn from(error: LoadError) -> Self {
-        Self::Damaged {
-            what: error.to_string(),
-            place: "the tables".to_owned(),
+        match error {
+            LoadError::Read(error) => error.into(),
+            LoadError::Row { .. } => Self::Damaged {
+                what: error.to_string(),
+                place: "the tables".to_owned(),
+            },
         }
     }
 }
 
 impl From<journal::ReadError> for OpenError {
     fn from(error: journal::ReadError) -> Self {
-        Self::Damaged {
-            what: error.to_string(),
-            place: "the journal".to_owned(),
-        }
+        Self::Journal(match error {
+            journal::ReadError::Damaged(damage) => damage.into(),
+            journal::ReadError::Io(source) => journal::OpenError::Io {
+                doing: "reading the journal".to_owned(),
+                source,
+            },
+        })
     }
 }
 

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! What the black-box tests share: scratch directories, vats that do as they are told, hosts in
+//! every shape, a disk that fails when it is told to, and child processes that can be killed.
+//!
+//! Nothing here looks behind the public interface of `crankcase`: a scenario that needs more than a
+//! host can see is a test of the part, and lives beside the part.
+
+pub mod actor;
+pub mod child;
+pub mod disk;
+pub mod executor;
+pub mod gate;
+pub mod host;
+pub mod luck;
+pub mod scratch;
+pub mod watch;
+pub mod workload;
+pub mod yard;
+
+pub use actor::{Actor, Said, Step};
+pub use gate::Gate;
+pub use host::{Host, PATIENCE, Shape, in_every_shape};
+pub use scratch::Scratch;
+pub use yard::Yard;
