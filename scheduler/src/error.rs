@@ -113,9 +113,12 @@ impl From<journal::ReadError> for OpenError {
     fn from(error: journal::ReadError) -> Self {
         Self::Journal(match error {
             journal::ReadError::Damaged(damage) => damage.into(),
-            journal::ReadError::Io(source) => journal::OpenError::Io {
+            other => journal::OpenError::Io {
                 doing: "reading the journal".to_owned(),
-                source,
+                source: match other {
+                    journal::ReadError::Io(source) => source,
+                    other => io::Error::other(other),
+                },
             },
         })
     }
