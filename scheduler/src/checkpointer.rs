@@ -66,7 +66,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut checkpointer: Check
 /// Adds the removal of some store rows of vats that ended. Their ids are never used again, so the
 /// rows are unreachable, and when they go is no part of the order.
 fn sweep(parts: &Parts, rows: &mut RowBatch) -> Result<(), crankcase_journal::ReadError> {
-    let snapshot = parts.tables.snapshot()?;
+    let snapshot = parts.snapshot()?;
     let mut left = SWEEP_ROWS;
     for sweep in snapshot.prefix(SWEEPS, &[]) {
         let (vat, _) = sweep?;

@@ -256,22 +256,9 @@ impl Threads {
         parts.stop_workers();
         let running = engine.wait_for_workers(deadline);
         engine.step_until(Sequencer::settle_log);
-        if running > 0 {
-            engine.with(Sequencer::fail_waiters);
-            // The stuck workers keep the engine, and with it the journal and its lock; the other
-            // threads leave now, so that the lock goes with the last worker.
-            parts.commits.close();
-            parts.checkpoints.close();
-            parts.chores.close();
-            parts.callbacks.close();
-            drop((pool, others));
-            return Err(CloseError::Timeout {
-                running,
-                waited: timeout,
-            });
-        }
-        engine.step_until(Sequencer::settle_tables);
+        // From here on nothing more is sequenced, whatever a stuck crank may still hand over.
         engine.with(Sequencer::fail_waiters);
+        engine.step_until(Sequencer::settle_tables);
         let (done, checkpointer_left) = mpsc::channel();
         if parts
             .checkpoints
@@ -295,8 +282,15 @@ impl Threads {
             let _ = thread.join();
         }
         drop(pool);
+        // The last handle on the journal, and with it the lock, so that the directory is free when
+        // this returns, whoever may still hold the engine for a moment.
+        parts.let_go_of_tables();
         match parts.poison.get() {
             Some(poison) => Err(CloseError::Poisoned(poison.clone())),
+            None if running > 0 => Err(CloseError::Timeout {
+                running,
+                waited: timeout,
+            }),
             None => Ok(closed?),
         }
     }

@@ -314,9 +314,9 @@ pub enum ClockError {
 pub enum CloseError {
     /// Cranks did not end in time.
     #[error(
-        "{running} cranks were still running after {waited:?}; everything sequenced is durable, \
-         those cranks will run again after reopening, and their threads are left to themselves. \
-         The directory stays locked until they end or the process does"
+        "{running} cranks were still running after {waited:?}; everything sequenced is durable and \
+         the journal is closed; those cranks had no effect and will run again after reopening, and \
+         their threads are left to themselves"
     )]
     Timeout {
         /// How many workers were still in a crank.

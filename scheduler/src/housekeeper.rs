@@ -67,7 +67,7 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
     let id = load.cell.id;
     let kind = parts.crank.kinds.get(&load.kind).cloned();
     let kind = kind.ok_or_else(|| format!("vat {id} is of the unknown kind {:?}", load.kind))?;
-    let tables = parts.tables.snapshot().map_err(|error| error.to_string())?;
+    let tables = parts.snapshot().map_err(|error| error.to_string())?;
     let state = match load.state {
         Some(state) => Some(state),
         None => stored_state(&tables, id)?,
@@ -89,10 +89,7 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
 
 /// The state that the tables hold of a vat now.
 pub(crate) fn state_in_tables(parts: &Parts, id: VatId) -> Result<Option<Vec<u8>>, String> {
-    stored_state(
-        &parts.tables.snapshot().map_err(|error| error.to_string())?,
-        id,
-    )
+    stored_state(&parts.snapshot().map_err(|error| error.to_string())?, id)
 }
 
 fn stored_state(tables: &TableSnapshot, id: VatId) -> Result<Option<Vec<u8>>, String> {

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use crankcase_journal::{Durable, Tables};
+use crankcase_journal::{Durable, ReadError, TableSnapshot, Tables};
 use crankcase_vat::Shared as CrankShared;
 
 use crate::admission::Admission;
@@ -38,7 +38,8 @@ pub(crate) struct Parts {
     pub(crate) chores: HandOver<Chore>,
     /// Wakers of the host's tasks, for the thread that calls the host back.
     pub(crate) callbacks: HandOver<Vec<Waker>>,
-    pub(crate) tables: Tables,
+    /// Nothing once the kernel is closed.
+    pub(crate) tables: Mutex<Option<Tables>>,
     /// The slot whose vat alone may run while the reorder buffer is full, or [`GATE_OPEN`].
     /// Written by the holder of the role.
     pub(crate) gate: AtomicU64,
@@ -106,6 +107,25 @@ impl Parts {
             // The kernel is closed, so no thread of it is left that must not run host code.
             wakers.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// The tables as they are now.
+    pub(crate) fn snapshot(&self) -> Result<TableSnapshot, ReadError> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*tables {
+            Some(tables) => tables.snapshot(),
+            None => Err(std::io::Error::other("the kernel is closed").into()),
+        }
+    }
+
+    /// Lets go of the tables, which keep the journal's directory locked.
+    pub(crate) fn let_go_of_tables(&self) {
+        let tables = self
+            .tables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(tables);
     }
 
     /// The last proof of what is durable.

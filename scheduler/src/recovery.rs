@@ -288,7 +288,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         checkpoints: HandOver::new(),
         chores: HandOver::new(),
         callbacks: HandOver::new(),
-        tables,
+        tables: Mutex::new(Some(tables)),
         gate: AtomicU64::new(GATE_OPEN),
         turned_away: Mutex::new(Vec::new()),
         closing: AtomicBool::new(false),

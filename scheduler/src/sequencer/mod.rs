@@ -672,7 +672,8 @@ impl Sequencer {
         }
         if !self.group.is_empty() {
             self.demanded = true;
-            return false;
+            // What a stopped kernel has not committed it never will.
+            return self.failed;
         }
         if self.records_since_checkpoint == 0 {
             return true;
