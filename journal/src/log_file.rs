@@ -165,7 +165,7 @@ pub(crate) fn scan_file(
 }
 
 fn classify_tail(tail: &[u8], last_number: Option<u64>) -> Tail {
-    if tail.iter().all(|&byte| byte == 0) {
+    if all_zero(tail) {
         return Tail::Clean;
     }
     // Bytes of a torn batch may look like the start of one; only one that checks out to its end, and is numbered
