@@ -164,6 +164,14 @@ pub(crate) fn scan_file(
     })
 }
 
+/// Whether nothing but zeros is there. fjall puts 64 MiB of them behind a new log, so this compares pages and not bytes.
+fn all_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| chunk == &ZEROS[..chunk.len()])
+}
+
 fn classify_tail(tail: &[u8], last_number: Option<u64>) -> Tail {
     if all_zero(tail) {
         return Tail::Clean;
