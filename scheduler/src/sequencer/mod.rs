@@ -816,6 +816,11 @@ impl Duty for Sequencer {
                 self.demanded = true;
             }
         }
+        if self.group.is_empty() && self.releases.is_empty() {
+            // Nothing waits that a commit could release. A demand that stayed would have the next
+            // input committed without the crank that answers it.
+            self.demanded = false;
+        }
         if self.committing.is_none()
             && !self.failed
             && !self.group.is_empty()
