@@ -136,6 +136,10 @@ impl<D: Duty> Role<D> {
     /// empty.
     #[inline]
     fn work_off(&self, duty: &mut D) -> bool {
+        // The common case: nobody was in the way, so nothing is queued.
+        if self.urgent.is_empty() && self.ordinary.is_empty() {
+            return true;
+        }
         for _ in 0..STRETCH {
             if let Some(item) = self.urgent.pop() {
                 duty.accept(item);

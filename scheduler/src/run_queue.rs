@@ -138,6 +138,21 @@ impl<T> RunQueue<T> {
         }
     }
 
+    /// The first in the line for a worker that is awake, unless it is one too many.
+    #[inline]
+    pub fn take(&self) -> Option<T> {
+        if self.looks_empty() {
+            return None;
+        }
+        let mut inner = lock(&self.inner);
+        if inner.stopped || inner.awake > 1 && !self.is_costly() {
+            return None;
+        }
+        let first = inner.line.pop_front();
+        self.left(inner);
+        first
+    }
+
     /// The next vat to run, waiting for one; nothing once the queue is stopped.
     pub fn next(&self) -> Option<T> {
         let mut inner = lock(&self.inner);

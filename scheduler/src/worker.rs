@@ -120,6 +120,9 @@ impl Worker<'_> {
             }
             return self.parts.run_queue.exchange(Some(mine));
         }
+        if let Some(next) = self.parts.run_queue.take() {
+            return Some(next);
+        }
         // Pieces of a crank elsewhere in the pool are helped along before sleeping.
         while let Some(rayon::Yield::Executed) = rayon::yield_now() {}
         self.parts.running[self.index].store(0, Ordering::Relaxed);
