@@ -164,16 +164,19 @@ pub(crate) fn scan_file(
     })
 }
 
-/// Whether nothing but zeros is there. fjall puts 64 MiB of them behind a new log, so this compares pages and not bytes.
-fn all_zero(bytes: &[u8]) -> bool {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    bytes
-        .chunks(ZEROS.len())
-        .all(|chunk| chunk == &ZEROS[..chunk.len()])
+/// `bytes` without the zeros at its end. fjall puts 64 MiB of them behind a new log, so this compares pages and not bytes.
+pub(crate) fn without_zeros_at_the_end(bytes: &[u8]) -> &[u8] {
+    const PAGE: usize = 4096;
+    let pages = bytes
+        .rchunks(PAGE)
+        .take_while(|page| **page == [0; PAGE][..page.len()]);
+    let rest = &bytes[..bytes.len() - pages.map(<[u8]>::len).sum::<usize>()];
+    let meant = rest.iter().rposition(|&byte| byte != 0);
+    &rest[..meant.map_or(0, |last| last + 1)]
 }
 
 fn classify_tail(tail: &[u8], last_number: Option<u64>) -> Tail {
-    if all_zero(tail) {
+    if without_zeros_at_the_end(tail).is_empty() {
         return Tail::Clean;
     }
     // Bytes of a torn batch may look like the start of one; only one that checks out to its end, and is numbered

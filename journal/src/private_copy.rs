@@ -19,6 +19,7 @@ use crate::groups::{GroupSource, Groups};
 use crate::identity::Identity;
 use crate::layout::{LOG_FOLDER, TABLES_FOLDER, fjall_names};
 use crate::lock::DirectoryLock;
+use crate::log_file::without_zeros_at_the_end;
 use crate::look::{Cut, look, open_error, open_guarded};
 use crate::open::{Recovered, TornTail, existing_identity};
 use crate::settings::Settings;
@@ -74,11 +75,7 @@ fn copy_folder(from: &Path, to: &Path, cuts: &[Cut]) -> io::Result<()> {
                 bytes.truncate(usize::try_from(cut.whole_bytes).unwrap_or(usize::MAX));
             }
             // The preallocated zeros at the end are not worth a copy: fjall cuts them off first thing.
-            let meant = bytes
-                .iter()
-                .rposition(|&byte| byte != 0)
-                .map_or(0, |last| last + 1);
-            fs::write(&target, &bytes[..meant])?;
+            fs::write(&target, without_zeros_at_the_end(&bytes))?;
         } else {
             fs::copy(&source, &target)?;
         }
