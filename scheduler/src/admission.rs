@@ -81,15 +81,15 @@ impl Admission {
 
     /// Whether there is room now; if not, `waker` is called when there may be.
     pub fn poll_room(&self, waker: &Waker) -> bool {
+        // A waker is host code, cloning and dropping included, and has no place under the lock.
+        let waker = waker.clone();
         let mut waiting = lock(&self.waiting);
         self.awaited.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if self.taken.load(Ordering::SeqCst) <= self.bound || waiting.closed {
             return true;
         }
-        if !waiting.wakers.iter().any(|known| known.will_wake(waker)) {
-            waiting.wakers.push(waker.clone());
-        }
+        waiting.wakers.push(waker);
         false
     }
 

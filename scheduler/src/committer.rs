@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use crankcase_journal::{CloseError, Committer, Durable, Group};
 use crankcase_vat::Seq;
 
-use crate::error::{Poison, WaitError};
+use crate::error::Poison;
 use crate::parts::Parts;
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
@@ -59,7 +59,10 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committe
                 mut group,
                 mut releases,
             } => {
-                let durable = commit(parts, &mut committer, &mut group, &mut releases);
+                std::mem::swap(&mut *parts.in_commit(), &mut releases);
+                let durable = commit(parts, &mut committer, &mut group);
+                // Empty now; it goes back with the group for its memory.
+                std::mem::swap(&mut *parts.in_commit(), &mut releases);
                 let committed = Committed {
                     group,
                     releases,
@@ -69,15 +72,16 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committe
                     after.perform(parts);
                 });
             }
-            CommitJob::Retain { floor } => loop {
-                match committer.retain_from(floor) {
-                    Ok(progress) if !progress.done => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        parts.poison(Poison::Commit(error.to_string()));
-                        role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
-                        break;
-                    }
+            CommitJob::Retain { floor } => match committer.retain_from(floor) {
+                Ok(progress) if progress.done => {}
+                Ok(_) => {
+                    // A bounded number of groups went; the rest goes behind what waits meanwhile.
+                    // Once nothing more can be given, the next open's first checkpoint goes on.
+                    let _ = parts.commits.give(CommitJob::Retain { floor });
+                }
+                Err(error) => {
+                    parts.poison(Poison::Commit(error.to_string()));
+                    role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
                 }
             },
             CommitJob::Close { done } => {
@@ -89,12 +93,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committe
     }
 }
 
-fn commit(
-    parts: &Parts,
-    committer: &mut Committer,
-    group: &mut Group,
-    releases: &mut Vec<Release>,
-) -> Option<Durable> {
+fn commit(parts: &Parts, committer: &mut Committer, group: &mut Group) -> Option<Durable> {
     let poisoned = parts.poison.get().cloned();
     let before = committer.syncs();
     let committed = match poisoned {
@@ -118,16 +117,15 @@ fn commit(
             parts.watermarks.make_durable(durable.seq());
             // Nothing but this machine has to have it yet, so what is durable is released.
             parts.watermarks.release(durable.seq());
-            for release in releases.drain(..) {
+            for release in parts.in_commit().drain(..) {
                 parts.call_back(release.cell.settle(Arc::new(release.outcomes)));
             }
             Some(durable)
         }
         Err(poison) => {
-            parts.poison(poison.clone());
-            for release in releases.drain(..) {
-                parts.call_back(release.cell.fail(WaitError::Indeterminate(poison.clone())));
-            }
+            parts.poison(poison);
+            let releases = std::mem::take(&mut *parts.in_commit());
+            parts.fail_releases(releases);
             None
         }
     }

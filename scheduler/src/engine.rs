@@ -142,26 +142,33 @@ impl Asked for Engine {
             .submit_urgent(Item::DemandCommit, &mut |after| after.perform(&self.parts));
     }
 
-    fn is_worker(&self) -> bool {
-        self.parts.is_worker()
+    fn is_own_thread(&self) -> bool {
+        self.parts.is_own_thread()
     }
 }
 
-/// Poisons the kernel when the thread that holds it panics: a thread of ours that is gone would
-/// otherwise leave others waiting for ever.
-struct PoisonOnPanic<'a>(&'a Engine, &'static str);
+/// Cleans up when a thread of the kernel is gone. When it panicked, the kernel is poisoned:
+/// others would otherwise wait for it for ever.
+struct Gone<'a> {
+    engine: &'a Engine,
+    name: &'static str,
+    /// What only this thread would have done.
+    clean_up: fn(&Engine),
+}
 
-impl Drop for PoisonOnPanic<'_> {
+impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0
-                .parts
-                .poison(Poison::Panic(format!("the {}", self.1)));
-            self.0
-                .role
-                .submit_urgent(Item::Poisoned, &mut |after| after.perform(&self.0.parts));
-            self.0.parts.stall.announce();
+        let engine = self.engine;
+        if !std::thread::panicking() {
+            return (self.clean_up)(engine);
         }
+        let why = Poison::Panic(format!("the {}", self.name));
+        engine.parts.poison(why);
+        (self.clean_up)(engine);
+        engine
+            .role
+            .submit_urgent(Item::Poisoned, &mut |after| after.perform(&engine.parts));
+        engine.parts.stall.announce();
     }
 }
 
@@ -187,37 +194,47 @@ impl Threads {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(workers)
             .thread_name(|index| format!("crankcase-worker-{index}"))
+            // Without one, rayon aborts the process when a piece that a crank spawned panics.
+            .panic_handler(|_| tracing::error!("something spawned on a worker panicked"))
             .build()
             .map_err(|error| cannot(&error))?;
         let ids = pool.broadcast(|_| std::thread::current().id());
-        // This is the one place that sets it.
-        let _ = engine.parts.workers.set(ids);
-        let mut others = Vec::new();
-        let mut spawn = |name: &'static str, body: Box<dyn FnOnce(&Engine) + Send>| {
-            let engine = Arc::clone(engine);
-            let thread = std::thread::Builder::new().name(format!("crankcase-{name}"));
-            let thread = thread.spawn(move || {
-                let guard = PoisonOnPanic(&engine, name);
-                body(&engine);
-                drop(guard);
-            });
-            others.push(thread.map_err(|error| cannot(&error))?);
-            Ok::<(), OpenError>(())
-        };
+        let mut own_threads = ids;
+        let mut others: Vec<JoinHandle<()>> = Vec::new();
+        let mut spawn =
+            |name: &'static str, clean_up: fn(&Engine), body: Box<dyn FnOnce(&Engine) + Send>| {
+                let engine = Arc::clone(engine);
+                let thread = std::thread::Builder::new().name(format!("crankcase-{name}"));
+                let thread = thread.spawn(move || {
+                    let gone = Gone {
+                        engine: &engine,
+                        name,
+                        clean_up,
+                    };
+                    body(&engine);
+                    drop(gone);
+                });
+                others.push(thread.map_err(|error| cannot(&error))?);
+                Ok::<(), OpenError>(())
+            };
         spawn(
             "committer",
+            |e| e.parts.abandon_commits(),
             Box::new(move |e| committer::run(&e.parts, &e.role, committer)),
         )?;
         spawn(
             "checkpointer",
+            |e| drop(e.parts.checkpoints.abandon()),
             Box::new(move |e| checkpointer::run(&e.parts, &e.role, checkpointer)),
         )?;
         spawn(
             "housekeeper",
+            |e| drop(e.parts.chores.abandon()),
             Box::new(|e| housekeeper::run(&e.parts, &e.role)),
         )?;
         spawn(
             "callbacks",
+            |e| drop(e.parts.callbacks.abandon()),
             Box::new(|e| {
                 while let Some(wakers) = e.parts.callbacks.take() {
                     for waker in wakers {
@@ -230,12 +247,18 @@ impl Threads {
                 }
             }),
         )?;
+        own_threads.extend(others.iter().map(|thread| thread.thread().id()));
+        // This is the one place that sets it.
+        let _ = engine.parts.own_threads.set(own_threads);
         let for_workers = Arc::clone(engine);
         pool.spawn_broadcast(move |context| {
-            let guard = PoisonOnPanic(&for_workers, "worker");
+            let gone = Gone {
+                engine: &for_workers,
+                name: "worker",
+                clean_up: Engine::leave,
+            };
             worker::run(&for_workers.parts, &for_workers.role, context.index());
-            for_workers.leave();
-            drop(guard);
+            drop(gone);
         });
         Ok(Self { pool, others })
     }

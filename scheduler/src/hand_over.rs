@@ -73,6 +73,13 @@ impl<T> HandOver<T> {
         }
     }
 
+    /// Ends it because the taker is gone: nothing more can be given, and what was given comes back.
+    pub fn abandon(&self) -> VecDeque<T> {
+        let mut inner = lock(&self.inner);
+        inner.closed = true;
+        std::mem::take(&mut inner.given)
+    }
+
     /// Ends it: what was given is still taken, nothing more can be given.
     pub fn close(&self) {
         lock(&self.inner).closed = true;

@@ -228,8 +228,9 @@ impl<'k> Batch<'k> {
 
     /// Adds a new vat, and gives its id, which can be sent to in the same batch.
     ///
-    /// Under a request id that came before, nothing is made, and the id given here names nothing:
-    /// the outcome holds the first one's.
+    /// Under a request id that came before, nothing is made: the outcome holds the first one's id,
+    /// and the one given here is not to be used. Neither is that of a batch that was not
+    /// submitted; in `Dispatch` order it may be given to another vat.
     ///
     /// # Errors
     ///

@@ -169,7 +169,7 @@ impl Kernel {
         let parts = &self.engine.parts;
         poll_fn(|context| {
             // A crank must not wait for what other cranks have to do.
-            if parts.is_worker() || parts.admission.poll_room(context.waker()) {
+            if parts.is_own_thread() || parts.admission.poll_room(context.waker()) {
                 std::task::Poll::Ready(())
             } else {
                 std::task::Poll::Pending
@@ -258,7 +258,9 @@ impl Kernel {
     /// since. A host that asks again for what it has would otherwise get other ids afterwards
     /// than one that did not have to, and in `Dispatch` order that would be a trace of a restart.
     pub(crate) fn give_back_counters(&self, counters: Option<&std::ops::RangeInclusive<u64>>) {
-        if let Some(counters) = counters {
+        if self.engine.parts.order == CommitOrder::Dispatch
+            && let Some(counters) = counters
+        {
             let (before, last) = (counters.start() - 1, *counters.end());
             // When others were given out since, these stay unused, which is no harm.
             let _ = self.host_counter.compare_exchange(
@@ -304,7 +306,7 @@ impl Kernel {
         if parts.admission.try_enter(bytes) {
             return Ok(());
         }
-        if parts.is_worker() {
+        if parts.is_own_thread() {
             let why = "the call comes from inside a crank";
             return Err(SendError::NoRoom { why });
         }
@@ -366,7 +368,7 @@ impl Kernel {
             self.engine.submit(Item::Input(Box::new(input)));
             Ok(Taken::New)
         } else {
-            if self.engine.parts.is_worker() {
+            if self.engine.parts.is_own_thread() {
                 let why = "a crank cannot wait for the answer whether it is new";
                 return Err(SendError::NoRoom { why });
             }
@@ -469,7 +471,7 @@ impl Kernel {
     }
 
     fn check_run(&self) -> Result<(), RunError> {
-        if self.engine.parts.is_worker() {
+        if self.engine.parts.is_own_thread() {
             return Err(WaitError::InsideCrank.into());
         }
         match self.check_open() {
@@ -577,7 +579,7 @@ impl Kernel {
     }
 
     fn check_outside(&self) -> Result<(), WaitError> {
-        if self.engine.parts.is_worker() {
+        if self.engine.parts.is_own_thread() {
             return Err(WaitError::InsideCrank);
         }
         if self.engine.parts.poison.get().is_some() {
@@ -658,7 +660,7 @@ impl Kernel {
         };
         self.fail_kept();
         let engine = Arc::clone(&self.engine);
-        if !engine.parts.is_worker() {
+        if !engine.parts.is_own_thread() {
             return threads.close(&engine, timeout);
         }
         // The crank that called this must end before its worker can.

@@ -1,7 +1,7 @@
 //! What the threads of one kernel share beside the sequencer's role: the lines between them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crankcase_vat::Shared as CrankShared;
 use crate::admission::Admission;
 use crate::cell::Cell;
 use crate::checkpointer::CheckpointJob;
-use crate::committer::CommitJob;
+use crate::committer::{CommitJob, Release};
 use crate::error::{Poison, WaitError};
 use crate::hand_over::HandOver;
 use crate::housekeeper::Chore;
@@ -50,11 +50,14 @@ pub(crate) struct Parts {
     /// Workers put down what they have and leave.
     pub(crate) stopping: AtomicBool,
     pub(crate) poison: OnceLock<Poison>,
-    pub(crate) workers: OnceLock<Vec<ThreadId>>,
+    /// The workers and the kernel's other threads.
+    pub(crate) own_threads: OnceLock<Vec<ThreadId>>,
     pub(crate) counters: Counters,
     /// The last proof of what is durable. Set by the committer before it releases, so that who was
     /// answered never sees an older one.
     pub(crate) durable: Mutex<Durable>,
+    /// What is to be released with the group that the committer has in its hands.
+    pub(crate) in_commit: Mutex<Vec<Release>>,
     /// Groups and checkpoints done; whoever closes the kernel waits for it to move.
     pub(crate) steps: AtomicU64,
     /// Where workers sleep while the role is full.
@@ -65,12 +68,11 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Whether the calling thread runs cranks of this kernel.
-    pub(crate) fn is_worker(&self) -> bool {
+    /// Whether the calling thread is one of the kernel's: it runs cranks, drops values of vats or
+    /// calls the host back, and must not wait for what such threads have to do.
+    pub(crate) fn is_own_thread(&self) -> bool {
         let me = std::thread::current().id();
-        self.workers
-            .get()
-            .is_some_and(|workers| workers.contains(&me))
+        self.own_threads.get().is_some_and(|own| own.contains(&me))
     }
 
     /// Stops the kernel for good; the first reason stays. The tickets are failed by the holder of
@@ -81,6 +83,33 @@ impl Parts {
         }
         self.stop_workers();
         self.call_back(self.admission.close());
+    }
+
+    /// Tells those who wait for these that they will not be told.
+    pub(crate) fn fail_releases(&self, releases: impl IntoIterator<Item = Release>) {
+        for release in releases {
+            self.call_back(release.cell.fail(self.why_unsettled()));
+        }
+    }
+
+    /// What is to be released with the group at hand. It stands where others find it if the
+    /// committer should panic.
+    pub(crate) fn in_commit(&self) -> MutexGuard<'_, Vec<Release>> {
+        self.in_commit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cleans up behind the committer, which is gone.
+    pub(crate) fn abandon_commits(&self) {
+        for job in self.commits.abandon() {
+            // Dropping a request to close tells who asked.
+            if let CommitJob::Commit { releases, .. } = job {
+                self.fail_releases(releases);
+            }
+        }
+        let in_commit = std::mem::take(&mut *self.in_commit());
+        self.fail_releases(in_commit);
     }
 
     /// Has the workers leave at the end of their cranks.

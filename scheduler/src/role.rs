@@ -50,6 +50,10 @@ pub trait Duty {
     /// Whether ordinary items must wait.
     fn is_full(&self) -> bool;
 
+    /// The last holder panicked in the middle of an item: nothing may be done any more but to say
+    /// so to whoever waits.
+    fn broken(&mut self) {}
+
     /// Ends a tenure: what remains to be done once the role is put down.
     fn finish(&mut self) -> Self::After;
 }
@@ -127,7 +131,11 @@ impl<D: Duty> Role<D> {
     fn try_take(&self) -> Option<BatonGuard<'_, D>> {
         match self.duty.try_lock() {
             Ok(duty) => Some(duty),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                let mut duty = poisoned.into_inner();
+                duty.broken();
+                Some(duty)
+            }
             Err(TryLockError::WouldBlock) => None,
         }
     }

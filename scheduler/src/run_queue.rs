@@ -10,7 +10,8 @@
 //! * Otherwise one sleeper is a **watcher**: it wakes every [`WATCH`], and takes over if the line
 //!   is not empty and either cranks are costly or no crank has been finished since it last looked,
 //!   that is, if the workers that are awake are stuck in long cranks.
-//! * A worker that is awake with another while cranks are cheap goes to watch.
+//! * A worker that is awake with another while cranks are cheap goes to watch, unless it took over
+//!   from one that is stuck and has not come out of its crank since.
 //!
 //! # Why no runnable vat is left lying
 //!
@@ -46,6 +47,8 @@ pub struct RunQueue<T> {
     wake: Condvar,
     /// Whether cranks are costly enough for a second worker; a hint, so nothing hangs on it.
     costly: AtomicBool,
+    /// Whether a watcher found the others stuck in long cranks, and took over; a hint.
+    stuck: AtomicBool,
     /// Cranks finished by all workers, roughly; only compared with itself.
     progress: AtomicU64,
     /// Length of the line; a hint for workers that hold a vat of their own.
@@ -65,6 +68,7 @@ impl<T> RunQueue<T> {
             }),
             wake: Condvar::new(),
             costly: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             len: AtomicU64::new(0),
         }
@@ -112,6 +116,17 @@ impl<T> RunQueue<T> {
         }
     }
 
+    /// Notes that a worker has come out of a crank that took longer than a watcher's round.
+    pub fn come_unstuck(&self) {
+        self.stuck.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a worker that is awake would only be in the way of the others.
+    #[inline]
+    fn is_one_too_many(&self, inner: &Inner<T>) -> bool {
+        inner.awake > 1 && !self.is_costly() && !self.stuck.load(Ordering::Relaxed)
+    }
+
     /// Whether cranks are costly just now.
     #[inline]
     pub fn is_costly(&self) -> bool {
@@ -145,7 +160,7 @@ impl<T> RunQueue<T> {
             return None;
         }
         let mut inner = lock(&self.inner);
-        if inner.stopped || inner.awake > 1 && !self.is_costly() {
+        if inner.stopped || self.is_one_too_many(&inner) {
             return None;
         }
         let first = inner.line.pop_front();
@@ -157,7 +172,7 @@ impl<T> RunQueue<T> {
     pub fn next(&self) -> Option<T> {
         let mut inner = lock(&self.inner);
         // With another worker awake and cheap cranks, this one would only be in the way.
-        let mut surplus = inner.awake > 1 && !self.is_costly();
+        let mut surplus = self.is_one_too_many(&inner);
         let mut seen = self.progress.load(Ordering::Relaxed);
         inner.awake -= 1;
         loop {
@@ -165,8 +180,12 @@ impl<T> RunQueue<T> {
                 inner.awake += 1;
                 return None;
             }
-            let others_stuck = inner.awake == 0 || self.is_costly();
-            if !inner.line.is_empty() && (others_stuck || !surplus) {
+            let wanted = inner.awake == 0 || self.is_costly();
+            if !inner.line.is_empty() && (wanted || !surplus) {
+                if !wanted {
+                    // They finish nothing: this worker is not in anyone's way until they do.
+                    self.stuck.store(true, Ordering::Relaxed);
+                }
                 inner.awake += 1;
                 let first = inner.line.pop_front();
                 self.left(inner);

@@ -43,8 +43,8 @@ pub struct Stats {
     pub vats_in_memory: u64,
     /// Deliveries in all inboxes.
     pub waiting: u64,
-    /// The longest that one crank has taken. While cranks take less than a microsecond or so,
-    /// eight are timed together, and this is a bound on each of them.
+    /// A bound on the longest that one crank has taken, with what its worker did for the order
+    /// besides. While cranks take less than a microsecond or so, eight are timed together.
     pub longest_crank: Duration,
     /// How long the crank that has been running longest has been running; nothing when no worker
     /// is in one. While cranks take less than a microsecond or so this counts from up to eight

@@ -39,7 +39,7 @@ struct Inner {
     phase: Phase,
     /// Whether someone waits, so that sequencing it asks for a commit.
     waited: bool,
-    wakers: Vec<Waker>,
+    waker: Option<Waker>,
 }
 
 /// The part of a ticket that the kernel holds.
@@ -54,7 +54,7 @@ impl TicketCell {
         let inner = Inner {
             phase,
             waited: false,
-            wakers: Vec::new(),
+            waker: None,
         };
         Arc::new(Self {
             inner: Mutex::new(inner),
@@ -96,7 +96,7 @@ impl TicketCell {
         }
         inner.phase = phase;
         let waited = inner.waited;
-        let wakers = std::mem::take(&mut inner.wakers);
+        let wakers = inner.waker.take().into_iter().collect();
         drop(inner);
         if waited {
             self.settled.notify_all();
@@ -106,6 +106,9 @@ impl TicketCell {
 
     /// What is known, and whether the caller, who now counts as waiting, must ask for a commit.
     fn ask(&self, waker: Option<&Waker>) -> (Option<Known>, bool) {
+        // A waker is host code, cloning and dropping included, and has no place under the lock.
+        let waker = waker.cloned();
+        let mut replaced = None;
         let mut inner = lock(&self.inner);
         match &inner.phase {
             Phase::Settled(outcomes) => return (Some(Ok(Arc::clone(outcomes))), false),
@@ -115,11 +118,12 @@ impl TicketCell {
         }
         let sequenced = matches!(inner.phase, Phase::Sequenced);
         let first = !std::mem::replace(&mut inner.waited, true);
-        if let Some(waker) = waker
-            && !inner.wakers.iter().any(|known| known.will_wake(waker))
-        {
-            inner.wakers.push(waker.clone());
+        if let Some(waker) = waker {
+            // A ticket has one future, so the last waker is the one that counts.
+            replaced = inner.waker.replace(waker);
         }
+        drop(inner);
+        drop(replaced);
         (None, sequenced && first)
     }
 
@@ -149,7 +153,7 @@ pub(crate) trait Asked: Send + Sync {
     /// Someone waits for something that is sequenced.
     fn demand_commit(&self);
     /// Whether the calling thread runs cranks of this kernel.
-    fn is_worker(&self) -> bool;
+    fn is_own_thread(&self) -> bool;
 }
 
 /// How the outcomes of an input's deliveries become what the ticket promises.
@@ -211,7 +215,7 @@ impl<T> Ticket<T> {
             (Some(known), _) => Some(known),
             (None, must_demand) => {
                 if let Some(kernel) = self.kernel.upgrade() {
-                    if kernel.is_worker() {
+                    if kernel.is_own_thread() {
                         return Err(WaitError::InsideCrank);
                     }
                     if must_demand {
@@ -257,7 +261,7 @@ impl<T> Future for TicketFuture<T> {
             (Some(known), _) => Poll::Ready(known.map(|outcomes| (ticket.convert)(&outcomes))),
             (None, must_demand) => {
                 if let Some(kernel) = ticket.kernel.upgrade() {
-                    if kernel.is_worker() {
+                    if kernel.is_own_thread() {
                         return Poll::Ready(Err(WaitError::InsideCrank));
                     }
                     if must_demand {

@@ -24,6 +24,7 @@ use crate::cell::Cell;
 use crate::mailbox::Rest;
 use crate::parts::Parts;
 use crate::role::Role;
+use crate::run_queue::WATCH;
 use crate::sequencer::{After, CrankItem, Item, Sequencer};
 
 /// Deliveries that one activation takes before the vat goes to the back of the line.
@@ -71,6 +72,9 @@ impl Clock {
         let took = now - self.since;
         let each = took / self.cranks.max(1);
         self.average = (self.average * 7 + each) / 8;
+        if took > WATCH {
+            parts.run_queue.come_unstuck();
+        }
         let longest = if self.cranks == 1 { each } else { took };
         let ns = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         if ns > parts.counters.longest_crank_ns.load(Ordering::Relaxed) {

@@ -205,18 +205,21 @@ impl<'a> Crank<'a> {
             });
             return nothing;
         };
-        let Some(mut gathered) = self.gather() else {
+        let Some(gathered) = self.gather() else {
             return nothing;
         };
-        gathered.gathered.spawned += 1;
-        let counter = self.spawned_before + gathered.gathered.spawned;
+        let counter = self.spawned_before + gathered.gathered.spawned + 1;
         gathered.act_with_args(
             self,
             args,
             |acts| {
                 write_spawn_head(acts, counter, kind, version);
             },
-            |acts| put_bytes(acts, b""),
+            |gathered| {
+                put_bytes(&mut gathered.acts, b"");
+                // Not before the act stands: a Serialize that panics may be caught by the vat.
+                gathered.spawned += 1;
+            },
         );
         VatId::new(self.vat_number, counter)
     }
@@ -233,10 +236,7 @@ impl<'a> Crank<'a> {
     ///
     /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        if !self.may_act() {
-            return None;
-        }
-        let gathered = self.gathered.try_borrow().ok()?;
+        let gathered = self.look()?;
         store::get(self.rows, &gathered.writes, key).map(<[u8]>::to_vec)
     }
 
@@ -352,12 +352,29 @@ impl<'a> Crank<'a> {
         match self.gathered.try_borrow_mut() {
             Ok(gathered) => Some(Gathering { gathered }),
             Err(_) => {
-                self.doom(Cause::Illegal, "nested_call", || {
-                    "the crank was used from within the Serialize of an argument".to_owned()
-                });
+                self.doom_nested_call();
                 None
             }
         }
+    }
+
+    /// The buffers to be read, if the crank may act.
+    fn look(&self) -> Option<std::cell::Ref<'_, &'a mut Gathered>> {
+        if !self.may_act() {
+            return None;
+        }
+        let gathered = self.gathered.try_borrow().ok();
+        if gathered.is_none() {
+            self.doom_nested_call();
+        }
+        gathered
+    }
+
+    #[cold]
+    fn doom_nested_call(&self) {
+        self.doom(Cause::Illegal, "nested_call", || {
+            "the crank was used from within the Serialize of an argument".to_owned()
+        });
     }
 
     /// Dooms the crank; the first reason stays.
@@ -409,7 +426,7 @@ impl Gathering<'_, '_> {
         crank: &Crank<'_>,
         args: &T,
         head: impl FnOnce(&mut Vec<u8>),
-        tail: impl FnOnce(&mut Vec<u8>),
+        tail: impl FnOnce(&mut Gathered),
     ) {
         let gathered = &mut **self.gathered;
         gathered.args.clear();
@@ -426,7 +443,7 @@ impl Gathering<'_, '_> {
         gathered.calls += 1;
         head(&mut gathered.acts);
         put_bytes(&mut gathered.acts, &gathered.args);
-        tail(&mut gathered.acts);
+        tail(gathered);
         crank.check_limits(gathered);
     }
 }
@@ -452,10 +469,7 @@ impl Iterator for Cursor<'_, '_> {
     type Item = (Vec<u8>, Vec<u8>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if !self.crank.may_act() {
-            return None;
-        }
-        let gathered = self.crank.gathered.try_borrow().ok()?;
+        let gathered = self.crank.look()?;
         let bounds = (
             self.low.as_ref().map(|key| &key[..]),
             self.high.as_ref().map(|key| &key[..]),

@@ -12,7 +12,7 @@ use crate::delivery::{Delivery, Message, RecordBytes};
 use crate::ids::{CrankNumber, Time, VatId, VatNumber};
 use crate::payload::Payload;
 use crate::record::{Act, CrankEnd, CrankRecord};
-use crate::rejection::{Cause, Rejection};
+use crate::rejection::{Cause, Rejection, cut};
 use crate::store::Rows;
 use crate::vat::{AnyKind, AnyVat};
 
@@ -416,7 +416,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a panic without a text".to_owned())
+    cut(text.unwrap_or_else(|| "a panic without a text".to_owned()))
 }
 
 #[cfg(test)]

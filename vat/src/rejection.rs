@@ -140,7 +140,8 @@ impl Rejection {
     }
 }
 
-fn cut(mut text: String) -> String {
+/// The text, cut to what is kept of one.
+pub(crate) fn cut(mut text: String) -> String {
     if text.len() > Rejection::MAX_TEXT_BYTES {
         let mut end = Rejection::MAX_TEXT_BYTES;
         while !text.is_char_boundary(end) {

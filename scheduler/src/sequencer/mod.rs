@@ -32,7 +32,7 @@ use crate::ticket::TicketCell;
 pub(crate) use tickets::EntryTicket;
 
 use reorder::Reorder;
-use tickets::Tickets;
+use tickets::{Done, Tickets};
 
 /// A crank's record, on its way to its place.
 pub(crate) struct CrankItem {
@@ -255,8 +255,9 @@ impl Sequencer {
         let seq = self.state.last().next();
         // Registered first: a delivery to nobody is answered by the record itself.
         for entry in input.entries {
-            self.tickets
-                .register(seq, entry, &mut self.releases, &mut self.demanded);
+            if let Some(done) = self.tickets.register(seq, entry, &mut self.releases) {
+                self.entry_done(&done);
+            }
         }
         if self.sequence(&input.record).is_some() {
             Counters::add(&self.parts.counters.inputs, 1);
@@ -368,9 +369,14 @@ impl Sequencer {
     fn answer(&mut self, delivery: DeliveryId, outcome: Outcome) {
         let done = self.tickets.answer(delivery, outcome, &mut self.releases);
         if let Some(done) = done {
-            self.demanded |= done.waited;
-            self.parts.call_back(self.parts.admission.leave(done.bytes));
+            self.entry_done(&done);
         }
+    }
+
+    /// Every outcome of an entry is known: its room is free.
+    fn entry_done(&mut self, done: &Done) {
+        self.demanded |= done.waited;
+        self.parts.call_back(self.parts.admission.leave(done.bytes));
     }
 
     /// Takes an input that must be looked at before it becomes a record: one under a request id,
@@ -582,7 +588,7 @@ impl Sequencer {
     }
 
     fn freeze(&mut self) {
-        let (at, rows, thaw) = Frozen::split(self.state.freeze());
+        let (at, rows, thaw) = Frozen::split(self.state.freeze(self.pace.drop_below_checkpoint));
         self.checkpoint = Checkpoint::Frozen { at, rows, thaw };
         self.bytes_since_checkpoint = 0;
         self.records_since_checkpoint = 0;
@@ -637,8 +643,9 @@ impl Sequencer {
         self.state.thaw(&thaw, |_, _| {});
         self.unload();
         if self.pace.drop_below_checkpoint {
-            let oldest = self.state.oldest_waiting().unwrap_or(at.next());
-            let floor = oldest.min(at.next());
+            // As of the checkpoint, and not as of now: what was consumed since may have been
+            // consumed by a record that a crash loses.
+            let floor = thaw.oldest_waiting.unwrap_or(at.next()).min(at.next());
             let _ = self.parts.commits.give(CommitJob::Retain { floor });
         }
     }
@@ -792,6 +799,15 @@ impl Duty for Sequencer {
         }
     }
 
+    #[cold]
+    fn broken(&mut self) {
+        if !self.failed {
+            self.fail(Poison::Panic(
+                "the holder of the sequencer's role".to_owned(),
+            ));
+        }
+    }
+
     #[inline]
     fn is_full(&self) -> bool {
         // A kernel that has stopped refuses whatever comes, and has nothing to wait for.
@@ -800,7 +816,12 @@ impl Duty for Sequencer {
         } else {
             self.group.bytes_len()
         };
-        forming + self.committing.unwrap_or(0) > self.pace.undurable_bytes && !self.failed
+        let undurable = forming + self.committing.unwrap_or(0) > self.pace.undurable_bytes;
+        // While the tables are slower than the log, what is to go into them next must not grow
+        // without bound.
+        let unwritten = !matches!(self.checkpoint, Checkpoint::None)
+            && self.bytes_since_checkpoint > self.pace.checkpoint_bytes.saturating_mul(2);
+        (undurable || unwritten) && !self.failed
     }
 
     #[inline]

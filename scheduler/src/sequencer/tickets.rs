@@ -46,24 +46,28 @@ pub(super) struct Tickets {
 }
 
 impl Tickets {
-    /// Registers what waits for an entry of the input at `seq`.
+    /// Registers what waits for an entry of the input at `seq`. An entry that makes no delivery is
+    /// done with that.
     pub(super) fn register(
         &mut self,
         seq: Seq,
         entry: EntryTicket,
         releases: &mut Vec<Release>,
-        demanded: &mut bool,
-    ) {
+    ) -> Option<Done> {
         entry.cells.iter().for_each(|cell| cell.take());
         if entry.count == 0 {
+            let mut done = Done {
+                waited: false,
+                bytes: entry.bytes,
+            };
             for cell in entry.cells {
-                *demanded |= cell.sequence();
+                done.waited |= cell.sequence();
                 releases.push(Release {
                     cell,
                     outcomes: Vec::new(),
                 });
             }
-            return;
+            return Some(done);
         }
         let first = DeliveryId::new(seq, entry.first);
         let count = entry.count as usize;
@@ -74,6 +78,7 @@ impl Tickets {
             cells: entry.cells,
             bytes: entry.bytes,
         });
+        None
     }
 
     fn insert(&mut self, open: Open) {

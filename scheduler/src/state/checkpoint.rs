@@ -54,6 +54,9 @@ pub(crate) struct Frozen {
     pub(crate) rows: RowBatch,
     pub(crate) epoch: u32,
     touched: Vec<Slot>,
+    /// The lowest place in whose record a delivery stands that waits at `at`. What waits at any
+    /// later place was waiting then, or was produced since.
+    pub(crate) oldest_waiting: Option<Seq>,
 }
 
 /// Why the state cannot be made from the tables.
@@ -88,7 +91,8 @@ impl State {
     }
 
     /// Ends the epoch: the rows that it changed, as of the last record applied.
-    pub(crate) fn freeze(&mut self) -> Frozen {
+    /// Looks for the oldest delivery that waits only when asked to, because it looks at all vats.
+    pub(crate) fn freeze(&mut self, with_oldest: bool) -> Frozen {
         let mut rows = RowBatch::new();
         let epoch = self.vats.epoch;
         let mut touched = std::mem::take(&mut self.vats.touched);
@@ -137,6 +141,7 @@ impl State {
             rows,
             epoch,
             touched,
+            oldest_waiting: with_oldest.then(|| self.oldest_waiting()).flatten(),
         }
     }
 
@@ -175,7 +180,7 @@ impl State {
     }
 
     /// The lowest place in whose record a waiting delivery stands.
-    pub(crate) fn oldest_waiting(&self) -> Option<Seq> {
+    fn oldest_waiting(&self) -> Option<Seq> {
         let firsts = self
             .vats
             .iter()
@@ -346,19 +351,19 @@ fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
 pub(crate) struct ThawList {
     pub(crate) epoch: u32,
     touched: Vec<Slot>,
+    /// As in [`Frozen`].
+    pub(crate) oldest_waiting: Option<Seq>,
 }
 
 impl Frozen {
     /// Parts the rows from the list that stays with the state.
     pub(crate) fn split(self) -> (Seq, RowBatch, ThawList) {
-        (
-            self.at,
-            self.rows,
-            ThawList {
-                epoch: self.epoch,
-                touched: self.touched,
-            },
-        )
+        let thaw = ThawList {
+            epoch: self.epoch,
+            touched: self.touched,
+            oldest_waiting: self.oldest_waiting,
+        };
+        (self.at, self.rows, thaw)
     }
 }
 

@@ -127,8 +127,8 @@ pub(crate) fn decode_chunk(bytes: &[u8]) -> Result<(u64, Vec<Waiting>), DecodeEr
         let count = reader.varint("run of deliveries")?;
         let first = packed >> 1;
         if count == 0
-            || deliveries.len() as u64 + count > CHUNK
-            || first + count > u64::from(u32::MAX) + 1
+            || count > CHUNK - deliveries.len() as u64
+            || first > u64::from(u32::MAX) + 1 - count
         {
             return Err(invalid);
         }
@@ -176,6 +176,17 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
             let _ = decode_chunk(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_count_near_the_end_of_the_numbers_is_refused() {
+        for count in [u64::MAX, u64::MAX - 1, CHUNK + 1] {
+            let mut bytes = Vec::new();
+            for number in [0, 1, 0, 1, 1, 4, count] {
+                put_varint(&mut bytes, number);
+            }
+            assert!(decode_chunk(&bytes).is_err(), "{count}");
         }
     }
 

@@ -21,12 +21,24 @@ pub(crate) struct RequestState {
     pub(crate) first: DeliveryId,
     /// The outcome of each of its deliveries, as far as known.
     pub(crate) outcomes: Vec<Option<Outcome>>,
+    /// How many of them are not known.
+    left: usize,
 }
 
 impl RequestState {
+    fn new(digest: RequestDigest, first: DeliveryId, outcomes: Vec<Option<Outcome>>) -> Self {
+        let left = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+        Self {
+            digest,
+            first,
+            outcomes,
+            left,
+        }
+    }
+
     /// Whether every outcome is known.
     pub(crate) fn is_settled(&self) -> bool {
-        self.outcomes.iter().all(Option::is_some)
+        self.left == 0
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -72,11 +84,7 @@ impl RequestState {
             });
         }
         reader.finish()?;
-        Ok(Self {
-            digest,
-            first,
-            outcomes,
-        })
+        Ok(Self::new(digest, first, outcomes))
     }
 }
 
@@ -98,11 +106,7 @@ impl Requests {
         }
         let id: Arc<str> = request.id.into();
         let outcomes = vec![None; count as usize];
-        let state = RequestState {
-            digest: request.digest,
-            first,
-            outcomes,
-        };
+        let state = RequestState::new(request.digest, first, outcomes);
         self.insert(Arc::clone(&id), state);
         self.touched.insert(id);
         true
@@ -132,9 +136,10 @@ impl Requests {
         let Some(slot) = state.outcomes.get_mut(index) else {
             return;
         };
-        *slot = Some(outcome.clone());
-        // Only a request's last outcomes can settle it, so the whole is looked at rarely.
-        let settled = state.outcomes.last().is_some_and(Option::is_some) && state.is_settled();
+        if slot.replace(outcome.clone()).is_none() {
+            state.left -= 1;
+        }
+        let settled = state.is_settled();
         self.touched.insert(Arc::clone(id));
         if settled {
             self.open.remove(&first);

@@ -87,7 +87,15 @@ impl VatRow {
         let crank = CrankNumber::new(reader.varint("crank number")?);
         let spawned = reader.varint("vats made")?;
         let now = Time::new(reader.varint("now")?);
+        let offset = reader.offset();
         let head = reader.varint("deliveries consumed")?;
+        if head >> 44 != 0 {
+            // Chunks of the inbox are numbered in 32 bits.
+            return Err(DecodeError::Invalid {
+                what: "deliveries consumed",
+                offset,
+            });
+        }
         reader.finish()?;
         Ok(Self {
             number,

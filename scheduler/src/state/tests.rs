@@ -275,7 +275,12 @@ fn check_tables_follow_the_records(order: CommitOrder, steps: Vec<Step>) {
             Step::Input(n, deeds) => toy.input(n, &deeds),
             Step::Crank(choice) => toy.crank(choice),
             Step::Freeze if frozen.is_none() && !toy.records.is_empty() => {
-                frozen = Some(toy.state.freeze());
+                frozen = Some(toy.state.freeze(true));
+                // Retention drops groups by this, so it must be that of the frozen place.
+                let oldest = toy.live.values().flat_map(|(_, inbox)| inbox);
+                let oldest = oldest.map(|delivery| delivery.id().seq).min();
+                let found = frozen.as_ref().and_then(|frozen| frozen.oldest_waiting);
+                assert_eq!(found, oldest);
             }
             Step::Freeze => {}
             Step::Thaw => check(&mut toy, frozen.take()),
@@ -283,7 +288,7 @@ fn check_tables_follow_the_records(order: CommitOrder, steps: Vec<Step>) {
     }
     check(&mut toy, frozen.take());
     if !toy.records.is_empty() {
-        let last = toy.state.freeze();
+        let last = toy.state.freeze(true);
         check(&mut toy, Some(last));
     }
 }

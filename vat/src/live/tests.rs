@@ -63,6 +63,21 @@ impl Vat for Actor {
                 cx.exit(Exit::Success);
                 cx.exit(Exit::Failure);
             }
+            "caught" => {
+                let sent = catch_unwind(AssertUnwindSafe(|| {
+                    cx.spawn("actor", &Hostile(cx, |_| panic!("in an argument")))
+                }));
+                assert!(sent.is_err());
+            }
+            "nested_get" => cx.send(cx.me(), "add", &Hostile(cx, |cx| drop(cx.get(b"born")))),
+            "nested_range" => {
+                let walk = |cx: &Crank<'_>| assert_eq!(cx.prefix(b"").count(), 0);
+                cx.send(cx.me(), "add", &Hostile(cx, walk));
+            }
+            "nested_send" => {
+                let send = |cx: &Crank<'_>| cx.send(cx.me(), "add", &());
+                cx.send(cx.me(), "add", &Hostile(cx, send));
+            }
             "after_exit" => {
                 cx.exit(Exit::Success);
                 cx.send(cx.me(), "add", &());
@@ -75,6 +90,16 @@ impl Vat for Actor {
             other => return Err(Rejection::new("no_such_method", other)),
         }
         Ok(Payload::empty())
+    }
+}
+
+/// An argument whose encoding runs code over the crank.
+struct Hostile<'c, 'a>(&'c Crank<'a>, fn(&Crank<'a>));
+
+impl Serialize for Hostile<'_, '_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.1)(self.0);
+        serializer.serialize_unit()
     }
 }
 
@@ -139,7 +164,11 @@ impl Bench {
         };
         assert_eq!(record.consumed, id);
         assert_eq!(record.number, CrankNumber::new(self.delivered));
-        let acts = record.acts().map(|act| act.expect("an act")).count();
+        let acts = record
+            .acts()
+            .collect::<Result<Vec<_>, _>>()
+            .expect("acts")
+            .len();
         match record.end {
             CrankEnd::Committed {
                 state,
@@ -220,6 +249,9 @@ fn abort_every_way_to_lose_a_crank_leaves_the_vat_as_it_was() {
     bench.check_nothing_happened("bad_method", Cause::Illegal, "method_name");
     bench.check_nothing_happened("big_args", Cause::Illegal, "arguments");
     bench.check_nothing_happened("unknown_kind", Cause::Illegal, "unknown_kind");
+    for nested in ["nested_get", "nested_range", "nested_send"] {
+        bench.check_nothing_happened(nested, Cause::Illegal, "nested_call");
+    }
     bench.check_nothing_happened("many", Cause::Limit, "output_bytes");
     bench.check_nothing_happened("after_exit", Cause::Illegal, "after_exit");
     bench.check_nothing_happened("whatever", Cause::Refused, "no_such_method");
@@ -261,6 +293,22 @@ fn spawn_ids_are_counted_per_vat_and_rolled_back_with_an_abort() {
     assert_eq!(child(bench.send("spawn")), VatId::new(VatNumber::new(1), 1));
     bench.send("unknown_kind");
     assert_eq!(child(bench.send("spawn")), VatId::new(VatNumber::new(1), 2));
+}
+
+#[test]
+fn spawn_that_was_not_written_is_not_counted() {
+    let mut bench = Bench::started();
+    assert!(bench.send("caught").abandoned.is_none());
+    let child = bench
+        .send("spawn")
+        .answer
+        .expect("an answer")
+        .decode::<VatId>();
+    assert_eq!(
+        child,
+        Ok(VatId::new(VatNumber::new(1), 1)),
+        "as a vat loaded from its row would"
+    );
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! A disk that fails when it is told to.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crankcase_journal::Faults;
+
+/// Says no at the chosen group or checkpoint of an incarnation and ever after; 0 is never.
+#[derive(Debug, Default)]
+pub struct FailingDisk {
+    /// The first group whose write fails.
+    pub group_write: AtomicU64,
+    /// The first group whose sync fails, with all its bytes handed over.
+    pub group_sync: AtomicU64,
+    /// The first group after which the witness cannot be written.
+    pub witness_write: AtomicU64,
+    /// The first checkpoint that cannot be written.
+    pub checkpoint_write: AtomicU64,
+    groups: AtomicU64,
+}
+
+impl FailingDisk {
+    /// A disk that works, until it is told otherwise.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The number of the last group that was begun.
+    #[must_use]
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::SeqCst)
+    }
+
+    fn check(from: &AtomicU64, number: u64, what: &str) -> io::Result<()> {
+        match from.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            from if number < from => Ok(()),
+            _ => Err(io::Error::other(format!(
+                "{what} {number} fails on purpose"
+            ))),
+        }
+    }
+}
+
+impl Faults for FailingDisk {
+    fn group_write(&self, number: u64) -> io::Result<()> {
+        self.groups.store(number, Ordering::SeqCst);
+        Self::check(&self.group_write, number, "the write of group")
+    }
+
+    fn group_sync(&self, number: u64) -> io::Result<()> {
+        Self::check(&self.group_sync, number, "the sync of group")
+    }
+
+    fn witness_write(&self, number: u64) -> io::Result<()> {
+        Self::check(&self.witness_write, number, "the witness after group")
+    }
+
+    fn checkpoint_write(&self, number: u64) -> io::Result<()> {
+        Self::check(&self.checkpoint_write, number, "checkpoint")
+    }
+}

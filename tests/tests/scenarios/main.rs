@@ -1,0 +1,18 @@
+//! Scenarios, by area. One program for all of them, so that the harness is linked once.
+
+mod atomicity;
+mod backpressure;
+mod checkpoints;
+mod clock_and_random;
+mod closing;
+mod crash;
+mod dispatch;
+mod durability;
+mod failing_disk;
+mod inside_cranks;
+mod names;
+mod opening;
+mod order;
+mod requests;
+mod stores;
+mod tickets;
