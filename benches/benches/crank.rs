@@ -1,0 +1,103 @@
+//! One crank without threads or disk: delivery in, record out; and reading that record again.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use crankcase_benches::actor::vat_of;
+use crankcase_benches::workloads::{Actor, Method, Note, Workload};
+use crankcase_vat::record::{Act, Record};
+use crankcase_vat::{
+    Delivery, DeliveryId, Kinds, Limits, LiveVat, Payload, Seq, Shared, Time, Vat, VatNumber,
+    Workspace,
+};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+/// A vat with an actor in it, and the ping that it is handed over and over.
+struct Bed {
+    vat: LiveVat,
+    shared: Shared,
+    space: Workspace,
+    ping: Delivery,
+}
+
+fn delivery(act: &Act<'_>) -> Delivery {
+    let mut record = Vec::new();
+    act.write(&mut record);
+    Delivery::new(
+        DeliveryId::new(Seq::new(1), 0),
+        Time::ZERO,
+        record.into(),
+        0,
+        false,
+    )
+}
+
+impl Bed {
+    fn new() -> Self {
+        let mut kinds = Kinds::new();
+        kinds.add::<Actor>(()).expect("the only kind has no rival");
+        let kind = Arc::clone(kinds.get(Actor::KIND).expect("it was added above"));
+        let shared = Shared {
+            kinds,
+            limits: Limits::default(),
+            seed: [0; 32],
+            check_canonical: false,
+        };
+        let mut vat = LiveVat::unborn(vat_of(1), VatNumber::new(2), kind);
+        let ponger = &Workload::PingPong.plan(1).actors[1];
+        let start = Payload::of(ponger).expect("the state is plain data");
+        let spawn = Act::Spawn {
+            counter: 2,
+            kind: Actor::KIND,
+            version: Actor::VERSION,
+            args: start.bytes(),
+            name: "",
+        };
+        let mut space = Workspace::new();
+        let _ = vat.run(&delivery(&spawn), &shared, &mut space);
+        let ping = Note::from(0, Method::Ping);
+        let args = Payload::of(&ping.args).expect("the arguments are plain data");
+        let send = Act::Send {
+            to: vat_of(1),
+            method: ping.method.name(),
+            args: args.bytes(),
+        };
+        Self {
+            vat,
+            shared,
+            space,
+            ping: delivery(&send),
+        }
+    }
+}
+
+fn crank(criterion: &mut Criterion) {
+    let mut bed = Bed::new();
+    let record = bed.vat.run(&bed.ping, &bed.shared, &mut bed.space).record;
+    let mut group = criterion.benchmark_group("crank");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("run a ping", |bencher| {
+        bencher.iter(|| {
+            bed.vat
+                .run(black_box(&bed.ping), &bed.shared, &mut bed.space)
+        });
+    });
+    group.throughput(Throughput::Bytes(record.len() as u64));
+    group.bench_function("parse its record", |bencher| {
+        bencher.iter(|| match Record::parse(black_box(&record)) {
+            Ok(Record::Crank(record)) => record.acts().filter(Result::is_ok).count(),
+            other => panic!("a crank leaves a crank's record, and not {other:?}"),
+        });
+    });
+    group.bench_function("validate its record", |bencher| {
+        bencher.iter(|| Record::parse(black_box(&record)).and_then(|record| record.validate()));
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = crank
+}
+criterion_main!(benches);
