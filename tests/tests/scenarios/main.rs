@@ -10,6 +10,7 @@ mod dispatch;
 mod durability;
 mod failing_disk;
 mod inside_cranks;
+mod looking;
 mod names;
 mod opening;
 mod order;
