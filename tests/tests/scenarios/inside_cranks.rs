@@ -150,3 +150,34 @@ fn states_that_are_not_canonical_are_caught_on_request() {
     assert_eq!(host.said(vat, &[Step::Add(1)]), [Said::Number(1)]);
     host.close();
 }
+
+/// Opens a gate when the piece that holds it ends, however it ends.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+#[test]
+fn a_piece_that_a_crank_spawned_may_panic() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let host = shape.open(scratch.dir());
+        let gate = Gate::closed();
+        let opens = Arc::clone(&gate);
+        host.yard.on("spawn", move || {
+            let opens = Opens(Arc::clone(&opens));
+            rayon::spawn(move || {
+                let _opens = opens;
+                panic!("in a piece");
+            });
+        });
+        let vat = host.actor();
+        host.play(vat, &[Step::Call("spawn".to_owned())]).unwrap();
+        gate.pass();
+        assert_eq!(host.said(vat, &[Step::Add(1)]), [Said::Number(1)]);
+        host.close();
+    });
+}
