@@ -6,31 +6,32 @@
 //! which a group is handed to the committer or an epoch is frozen. It never waits: what takes time
 //! goes to another thread through a hand-over.
 
+mod asked;
+mod checkpoints;
+mod memory;
 mod reorder;
 mod tickets;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crankcase_journal::{Durable, Group, RowBatch};
-use crankcase_vat::{Delivery, DeliveryId, LiveVat, RecordBytes, Seq, VatId};
+use crankcase_journal::Group;
+use crankcase_vat::{Delivery, DeliveryId, LiveVat, RecordBytes, Seq};
 
 use crate::cell::Cell;
-use crate::checkpointer::CheckpointJob;
 use crate::committer::{CommitJob, Committed, Release};
-use crate::error::{Poison, SendError};
-use crate::housekeeper::{Chore, Load, NewerRow};
-use crate::kernel::Taken;
-use crate::mailbox::Pushed;
+use crate::error::Poison;
+use crate::housekeeper::Chore;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
 use crate::role::Duty;
-use crate::state::{Effect, Frozen, Outcome, Slot, State, ThawList, VatEntry};
+use crate::state::{Effect, Outcome, Slot, State};
 use crate::stats::Counters;
 use crate::ticket::TicketCell;
 
 pub(crate) use tickets::EntryTicket;
 
+use checkpoints::Checkpoint;
 use reorder::Reorder;
 use tickets::{Done, Tickets};
 
@@ -97,22 +98,6 @@ pub(crate) struct Pace {
     pub(crate) reorder_records: usize,
     /// Whether groups below the checkpoint are dropped.
     pub(crate) drop_below_checkpoint: bool,
-}
-
-/// An epoch that is frozen and not yet in the tables.
-enum Checkpoint {
-    None,
-    /// Its records are not all durable.
-    Frozen {
-        at: Seq,
-        rows: RowBatch,
-        thaw: ThawList,
-    },
-    /// The checkpointer has it.
-    Writing {
-        at: Seq,
-        thaw: ThawList,
-    },
 }
 
 /// See the module's text.
@@ -318,54 +303,6 @@ impl Sequencer {
     }
 
     #[inline]
-    fn deliver(&mut self, slot: Slot, delivery: Delivery) {
-        let cell = match self.cells.get(slot.index()) {
-            Some(Some(cell)) => cell,
-            _ => self.load(slot),
-        };
-        if cell.mailbox.push(delivery) == Pushed::MakeRunnable {
-            let cell = Arc::clone(cell);
-            self.runnable.push(cell);
-        }
-    }
-
-    fn put_cell(&mut self, cell: Arc<Cell>) {
-        let index = cell.slot.index();
-        if self.cells.len() <= index {
-            self.cells.resize(index + 1, None);
-        }
-        self.cells[index] = Some(cell);
-        self.in_memory += 1;
-    }
-
-    /// Has a vat that is not in memory loaded; its cell takes deliveries from now on.
-    #[cold]
-    fn load(&mut self, slot: Slot) -> &Arc<Cell> {
-        let entry = self.state.vat(slot);
-        let cell = Cell::loading(slot, entry.id);
-        let load = load_of(
-            entry,
-            &self.state.kinds()[usize::from(entry.kind)].name,
-            &cell,
-        );
-        self.put_cell(cell);
-        // Once the housekeeper has left, the kernel is closed and nothing runs any more.
-        let _ = self.parts.chores.give(Chore::Load(Box::new(load)));
-        self.cells[slot.index()]
-            .as_ref()
-            .expect("it was just put there")
-    }
-
-    fn end(&mut self, slot: Slot) {
-        if let Some(cell) = self.cells.get_mut(slot.index()).and_then(Option::take) {
-            cell.mailbox.close();
-            self.in_memory -= 1;
-            self.ended.push(cell);
-        }
-        self.reorder.clear(slot);
-    }
-
-    #[inline]
     fn answer(&mut self, delivery: DeliveryId, outcome: Outcome) {
         let done = self.tickets.answer(delivery, outcome, &mut self.releases);
         if let Some(done) = done {
@@ -377,127 +314,6 @@ impl Sequencer {
     fn entry_done(&mut self, done: &Done) {
         self.demanded |= done.waited;
         self.parts.call_back(self.parts.admission.leave(done.bytes));
-    }
-
-    /// Takes an input that must be looked at before it becomes a record: one under a request id,
-    /// or one that gives names.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Conflict`] or [`SendError::NameTaken`]; nothing was sequenced then.
-    pub(crate) fn admit(
-        &mut self,
-        request: Option<(&str, [u8; 32])>,
-        names: &[String],
-        input: InputItem,
-    ) -> Result<Taken, SendError> {
-        if let Some((id, digest)) = request
-            && let Some(known) = self.known_request(id, digest)
-        {
-            known?;
-            for entry in input.entries {
-                for cell in entry.cells {
-                    self.attach(id, cell);
-                }
-            }
-            return Ok(Taken::Known);
-        }
-        self.check_names(names)?;
-        self.sequence_input(input);
-        Ok(Taken::New)
-    }
-
-    /// Whether the names are free.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::NameTaken`] with the first that is not.
-    pub(crate) fn check_names(&self, names: &[String]) -> Result<(), SendError> {
-        match names.iter().find(|name| self.state.root(name).is_some()) {
-            None => Ok(()),
-            Some(name) => Err(SendError::NameTaken { name: name.clone() }),
-        }
-    }
-
-    /// Whether the request is known, and if so whether with the same body.
-    pub(crate) fn known_request(
-        &self,
-        id: &str,
-        digest: [u8; 32],
-    ) -> Option<Result<(), SendError>> {
-        let known = self.state.request(id)?;
-        Some(if known.digest == digest {
-            Ok(())
-        } else {
-            Err(SendError::Conflict { id: id.to_owned() })
-        })
-    }
-
-    /// Has a ticket settle with the outcome of a request that is known.
-    pub(crate) fn attach(&mut self, id: &str, cell: Arc<TicketCell>) {
-        let Some(request) = self.state.request(id) else {
-            return;
-        };
-        cell.take();
-        if request.is_settled() {
-            let outcomes = request.outcomes.iter().flatten().cloned().collect();
-            self.release(Release { cell, outcomes });
-        } else {
-            self.tickets.attach(request, cell);
-        }
-    }
-
-    /// Settles a ticket once everything sequenced so far is released.
-    pub(crate) fn release(&mut self, release: Release) {
-        if self.failed {
-            return self
-                .parts
-                .call_back(release.cell.fail(self.parts.why_unsettled()));
-        }
-        if self.group.is_empty() && self.committing.is_none() {
-            return self
-                .parts
-                .call_back(release.cell.settle(Arc::new(release.outcomes)));
-        }
-        self.demanded |= release.cell.sequence();
-        self.releases.push(release);
-    }
-
-    /// Finds a vat's state, and has the ticket settle when what was found is released.
-    pub(crate) fn read(
-        &mut self,
-        vat: VatId,
-        cell: Arc<TicketCell>,
-    ) -> (FoundState, Option<String>) {
-        let found = match self.state.find(vat).map(|slot| self.state.vat(slot)) {
-            None => (FoundState::Nobody, None),
-            Some(entry) => {
-                let kind = self.state.kinds()[usize::from(entry.kind)].name.clone();
-                let state = match entry.newer_state() {
-                    Some(state) => FoundState::Bytes(state.to_vec()),
-                    None if entry.stored => FoundState::InTables,
-                    None => FoundState::Nobody,
-                };
-                (state, Some(kind))
-            }
-        };
-        self.release(Release {
-            cell,
-            outcomes: Vec::new(),
-        });
-        self.demanded = true;
-        found
-    }
-
-    /// Finds a root, and has the ticket settle when what was found is released.
-    pub(crate) fn root(&mut self, name: &str, cell: Arc<TicketCell>) -> Option<VatId> {
-        let found = self.state.root(name);
-        self.release(Release {
-            cell,
-            outcomes: Vec::new(),
-        });
-        self.demanded = true;
-        found
     }
 
     fn is_idle(&self) -> bool {
@@ -563,139 +379,6 @@ impl Sequencer {
         }
     }
 
-    /// Whether a checkpoint is due.
-    fn checkpoint_due(&self) -> bool {
-        matches!(self.checkpoint, Checkpoint::None)
-            && (self.bytes_since_checkpoint >= self.pace.checkpoint_bytes
-                || self.records_since_checkpoint >= self.pace.checkpoint_records
-                || self.state.touched() >= self.pace.checkpoint_vats)
-    }
-
-    /// Hands the forming group over, with the epoch that ends with it if a checkpoint is due.
-    fn cut_group(&mut self) -> CommitJob {
-        self.bytes_since_checkpoint += self.group.bytes_len() as u64;
-        self.records_since_checkpoint += self.group.len() as u64;
-        self.committing = Some(self.group.bytes_len());
-        self.demanded = false;
-        let (mut group, releases) = self.spare.pop().unwrap_or_default();
-        group.reset(self.state.last().next());
-        let group = std::mem::replace(&mut self.group, group);
-        let releases = std::mem::replace(&mut self.releases, releases);
-        if self.checkpoint_due() {
-            self.freeze();
-        }
-        CommitJob::Commit { group, releases }
-    }
-
-    fn freeze(&mut self) {
-        let (at, rows, thaw) = Frozen::split(self.state.freeze(self.pace.drop_below_checkpoint));
-        self.checkpoint = Checkpoint::Frozen { at, rows, thaw };
-        self.bytes_since_checkpoint = 0;
-        self.records_since_checkpoint = 0;
-    }
-
-    fn committed(&mut self, committed: Committed) {
-        let Committed {
-            group,
-            releases,
-            durable,
-        } = committed;
-        self.committing = None;
-        if self.spare.len() < 2 {
-            self.spare.push((group, releases));
-        }
-        match durable {
-            None => self.fail_waiters(),
-            Some(durable) => {
-                self.write_checkpoint(durable);
-                // What was asked while that group was on its way, and rests on nothing newer.
-                if self.group.is_empty() {
-                    for release in self.releases.drain(..) {
-                        let wakers = release.cell.settle(Arc::new(release.outcomes));
-                        self.parts.call_back(wakers);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Has the frozen epoch written, once all of its records are durable.
-    fn write_checkpoint(&mut self, durable: Durable) {
-        match std::mem::replace(&mut self.checkpoint, Checkpoint::None) {
-            Checkpoint::Frozen { at, rows, thaw } if at <= durable.seq() => {
-                self.checkpoint = Checkpoint::Writing { at, thaw };
-                // Once the checkpointer has left, the kernel is closed.
-                let _ = self
-                    .parts
-                    .checkpoints
-                    .give(CheckpointJob::Write { at, durable, rows });
-            }
-            other => self.checkpoint = other,
-        }
-    }
-
-    fn checkpointed(&mut self) {
-        let Checkpoint::Writing { at, thaw } =
-            std::mem::replace(&mut self.checkpoint, Checkpoint::None)
-        else {
-            return;
-        };
-        self.state.thaw(&thaw, |_, _| {});
-        self.unload();
-        if self.pace.drop_below_checkpoint {
-            // As of the checkpoint, and not as of now: what was consumed since may have been
-            // consumed by a record that a crash loses.
-            let floor = thaw.oldest_waiting.unwrap_or(at.next()).min(at.next());
-            let _ = self.parts.commits.give(CommitJob::Retain { floor });
-        }
-    }
-
-    /// Takes vats that are idle and wholly in the tables out of memory, until few enough are left
-    /// or all were looked at.
-    fn unload(&mut self) {
-        let slots = self.cells.len() as u32;
-        let mut looked_at = 0;
-        while self.in_memory > self.pace.vats_in_memory && looked_at < slots {
-            let index = (self.unload_from % slots) as usize;
-            self.unload_from = self.unload_from.wrapping_add(1);
-            looked_at += 1;
-            let Some(cell) = &self.cells[index] else {
-                continue;
-            };
-            // Every delivery that was taken stands in the inbox until its record is applied, so a
-            // cold entry with an idle mailbox has no record on its way.
-            if self.state.vat(cell.slot).is_cold() && cell.mailbox.is_idle() {
-                self.in_memory -= 1;
-                self.ended.extend(self.cells[index].take());
-            }
-        }
-    }
-
-    /// Takes a step towards tables that hold everything sequenced; says whether they do. While
-    /// they do not, a group or a checkpoint is on its way, and this is to be asked again.
-    pub(crate) fn settle_tables(&mut self) -> bool {
-        if !matches!(self.checkpoint, Checkpoint::None) || self.committing.is_some() {
-            return false;
-        }
-        if !self.group.is_empty() {
-            self.demanded = true;
-            // What a stopped kernel has not committed it never will.
-            return self.failed;
-        }
-        if self.records_since_checkpoint == 0 {
-            return true;
-        }
-        self.freeze();
-        self.write_checkpoint(self.parts.durable());
-        false
-    }
-
-    /// Whether everything sequenced is durable.
-    pub(crate) fn settle_log(&mut self) -> bool {
-        self.demanded = true;
-        self.failed || (self.group.is_empty() && self.committing.is_none())
-    }
-
     /// Stops the kernel because of what was found here.
     fn fail(&mut self, why: Poison) {
         self.parts.poison(why);
@@ -725,28 +408,6 @@ impl Sequencer {
         }
         self.take_turns();
         self.accept(Item::WhenIdle(done));
-    }
-
-    /// Puts vats with waiting deliveries back into memory after recovery.
-    pub(crate) fn restore(&mut self, slot: Slot, deliveries: Vec<Delivery>) {
-        for delivery in deliveries {
-            self.deliver(slot, delivery);
-        }
-    }
-}
-
-fn load_of(entry: &VatEntry, kind: &str, cell: &Arc<Cell>) -> Load {
-    let rows: Vec<NewerRow> = entry
-        .newer_rows()
-        .map(|(key, value)| (key.into(), value.map(Into::into)))
-        .collect();
-    Load {
-        cell: Arc::clone(cell),
-        number: entry.number,
-        kind: kind.to_owned(),
-        progress: entry.progress.clone(),
-        state: entry.newer_state().map(<[u8]>::to_vec),
-        rows,
     }
 }
 

@@ -1,0 +1,135 @@
+//! What the host asks of the holder of the role and waits for: whether a request is known, what a
+//! name stands for, what a vat's state is.
+
+use std::sync::Arc;
+
+use crankcase_vat::VatId;
+
+use super::{FoundState, InputItem, Sequencer};
+use crate::committer::Release;
+use crate::error::SendError;
+use crate::kernel::Taken;
+use crate::ticket::TicketCell;
+
+impl Sequencer {
+    /// Takes an input that must be looked at before it becomes a record: one under a request id,
+    /// or one that gives names.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Conflict`] or [`SendError::NameTaken`]; nothing was sequenced then.
+    pub(crate) fn admit(
+        &mut self,
+        request: Option<(&str, [u8; 32])>,
+        names: &[String],
+        input: InputItem,
+    ) -> Result<Taken, SendError> {
+        if let Some((id, digest)) = request
+            && let Some(known) = self.known_request(id, digest)
+        {
+            known?;
+            for entry in input.entries {
+                for cell in entry.cells {
+                    self.attach(id, cell);
+                }
+            }
+            return Ok(Taken::Known);
+        }
+        self.check_names(names)?;
+        self.sequence_input(input);
+        Ok(Taken::New)
+    }
+
+    /// Whether the names are free.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NameTaken`] with the first that is not.
+    pub(crate) fn check_names(&self, names: &[String]) -> Result<(), SendError> {
+        match names.iter().find(|name| self.state.root(name).is_some()) {
+            None => Ok(()),
+            Some(name) => Err(SendError::NameTaken { name: name.clone() }),
+        }
+    }
+
+    /// Whether the request is known, and if so whether with the same body.
+    pub(crate) fn known_request(
+        &self,
+        id: &str,
+        digest: [u8; 32],
+    ) -> Option<Result<(), SendError>> {
+        let known = self.state.request(id)?;
+        Some(if known.digest == digest {
+            Ok(())
+        } else {
+            Err(SendError::Conflict { id: id.to_owned() })
+        })
+    }
+
+    /// Has a ticket settle with the outcome of a request that is known.
+    pub(crate) fn attach(&mut self, id: &str, cell: Arc<TicketCell>) {
+        let Some(request) = self.state.request(id) else {
+            return;
+        };
+        cell.take();
+        if request.is_settled() {
+            let outcomes = request.outcomes.iter().flatten().cloned().collect();
+            self.release(Release { cell, outcomes });
+        } else {
+            self.tickets.attach(request, cell);
+        }
+    }
+
+    /// Settles a ticket once everything sequenced so far is released.
+    pub(crate) fn release(&mut self, release: Release) {
+        if self.failed {
+            return self
+                .parts
+                .call_back(release.cell.fail(self.parts.why_unsettled()));
+        }
+        if self.group.is_empty() && self.committing.is_none() {
+            return self
+                .parts
+                .call_back(release.cell.settle(Arc::new(release.outcomes)));
+        }
+        self.demanded |= release.cell.sequence();
+        self.releases.push(release);
+    }
+
+    /// Finds a vat's state, and has the ticket settle when what was found is released.
+    pub(crate) fn read(
+        &mut self,
+        vat: VatId,
+        cell: Arc<TicketCell>,
+    ) -> (FoundState, Option<String>) {
+        let found = match self.state.find(vat).map(|slot| self.state.vat(slot)) {
+            None => (FoundState::Nobody, None),
+            Some(entry) => {
+                let kind = self.state.kinds()[usize::from(entry.kind)].name.clone();
+                let state = match entry.newer_state() {
+                    Some(state) => FoundState::Bytes(state.to_vec()),
+                    None if entry.stored => FoundState::InTables,
+                    None => FoundState::Nobody,
+                };
+                (state, Some(kind))
+            }
+        };
+        self.release(Release {
+            cell,
+            outcomes: Vec::new(),
+        });
+        self.demanded = true;
+        found
+    }
+
+    /// Finds a root, and has the ticket settle when what was found is released.
+    pub(crate) fn root(&mut self, name: &str, cell: Arc<TicketCell>) -> Option<VatId> {
+        let found = self.state.root(name);
+        self.release(Release {
+            cell,
+            outcomes: Vec::new(),
+        });
+        self.demanded = true;
+        found
+    }
+}
