@@ -454,6 +454,10 @@ impl Duty for Sequencer {
             Item::Checkpointed => {
                 self.steps += 1;
                 self.checkpointed();
+                // It may have been what everything waited for, as a commit may.
+                if self.state.order() == CommitOrder::Dispatch {
+                    self.take_turns();
+                }
             }
             Item::Poisoned => self.fail_waiters(),
             Item::Call(call) => call(self),

@@ -1,9 +1,11 @@
 //! Checkpoints: they bound what recovery reads, and change nothing else.
 
+use std::sync::Arc;
+
 use crankcase::{ActivityHash, Clock, CommitOrder, KernelBuilder, Retention, Seq};
 use crankcase_tests::luck::Luck;
 use crankcase_tests::watch::Watch;
-use crankcase_tests::{Actor, Host, Said, Scratch, Shape, Step, in_every_shape, workload};
+use crankcase_tests::{Actor, Gate, Host, Said, Scratch, Shape, Step, in_every_shape, workload};
 
 const BLOCKS: u64 = 8;
 
@@ -164,6 +166,44 @@ fn everything_survives_in_the_tables_alone() {
             panic!("{said:?}")
         };
         assert_eq!((&value[..], second.counter), (&b"value"[..], 2));
+        host.close();
+    });
+}
+
+/// Tables that are written only once a gate is open.
+struct SlowTables(Arc<Gate>);
+
+impl crankcase_journal::Faults for SlowTables {
+    fn checkpoint_write(&self, _number: u64) -> std::io::Result<()> {
+        self.0.pass();
+        Ok(())
+    }
+}
+
+#[test]
+fn tables_that_are_slower_than_the_log_hold_it_up_and_no_longer() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let gate = Gate::closed();
+        let slow = Arc::new(SlowTables(Arc::clone(&gate)));
+        let host = shape.open_with(scratch.dir(), |builder| {
+            builder.checkpoint_every(5, 1).group_bytes(1).faults(slow)
+        });
+        std::thread::scope(|scope| {
+            let load = scope.spawn(|| {
+                let vats = host.actors(3);
+                for round in 1..=20 {
+                    for &vat in &vats {
+                        assert_eq!(host.said(vat, &[Step::Add(1)]), [Said::Number(round)]);
+                    }
+                }
+            });
+            // The first checkpoint is being written; the log may go on until twice as much has
+            // gathered again, and goes on when the tables have caught up.
+            gate.wait_for_arrivals(1);
+            gate.open();
+            load.join().expect("the load comes to its end");
+        });
         host.close();
     });
 }
