@@ -12,7 +12,17 @@ use crate::layout::LOCK_FILE;
 /// Holds the lock until dropped.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: Option<File>,
+    file: Option<File>,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // Closing alone is not enough: a child that is being started has its own handle on the same lock until it
+            // runs its program. If unlocking fails, closing is what is left.
+            let _ = file.unlock();
+        }
+    }
 }
 
 /// A lock file that this open made and that a refusal takes away again.
@@ -48,7 +58,7 @@ impl DirectoryLock {
             .map_err(OpenError::io(format!("opening {}", path.display())))?;
         match file.try_lock() {
             Ok(()) => Ok((
-                Self { _file: Some(file) },
+                Self { file: Some(file) },
                 MadeLockFile(made.then_some(path)),
             )),
             Err(TryLockError::WouldBlock) => Err(OpenError::OpenElsewhere),
@@ -64,18 +74,42 @@ impl DirectoryLock {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { _file: None });
+                return Ok(Self { file: None });
             }
             Err(source) => {
                 return Err(OpenError::io(format!("opening {}", path.display()))(source));
             }
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Self { _file: Some(file) }),
+            Ok(()) => Ok(Self { file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(OpenError::OpenElsewhere),
             Err(TryLockError::Error(source)) => {
                 Err(OpenError::io(format!("locking {}", path.display()))(source))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a child that is being started does to every handle of its parent.
+    fn inherit(lock: &DirectoryLock) -> File {
+        let file = lock.file.as_ref().expect("there is a lock file");
+        file.try_clone().expect("a handle can be doubled")
+    }
+
+    #[test]
+    fn lock_is_let_go_although_a_child_is_being_started() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (lock, made) = DirectoryLock::exclusive(dir.path()).expect("nobody has it");
+        made.keep();
+        let _inherited = inherit(&lock);
+        drop(lock);
+        let reader = DirectoryLock::shared(dir.path()).expect("nobody has it");
+        let _inherited = inherit(&reader);
+        drop(reader);
+        assert!(DirectoryLock::exclusive(dir.path()).is_ok());
     }
 }
