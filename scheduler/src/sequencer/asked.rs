@@ -118,7 +118,7 @@ impl Sequencer {
             cell,
             outcomes: Vec::new(),
         });
-        self.demanded = true;
+        self.demand();
         found
     }
 
@@ -129,7 +129,7 @@ impl Sequencer {
             cell,
             outcomes: Vec::new(),
         });
-        self.demanded = true;
+        self.demand();
         found
     }
 }

@@ -74,6 +74,7 @@ impl Sequencer {
                 self.write_checkpoint(durable);
                 // What was asked while that group was on its way, and rests on nothing newer.
                 if self.group.is_empty() {
+                    self.demanded = false;
                     for release in self.releases.drain(..) {
                         let wakers = release.cell.settle(Arc::new(release.outcomes));
                         self.parts.call_back(wakers);

@@ -379,6 +379,13 @@ impl Sequencer {
         }
     }
 
+    /// Someone waits for what is sequenced. When all of that is durable or on its way, there is
+    /// nothing to hurry: a demand that came late would have the next input committed without the
+    /// crank that answers it.
+    pub(super) fn demand(&mut self) {
+        self.demanded |= !self.group.is_empty() || !self.releases.is_empty();
+    }
+
     /// Stops the kernel because of what was found here.
     fn fail(&mut self, why: Poison) {
         self.parts.poison(why);
@@ -443,7 +450,7 @@ impl Duty for Sequencer {
                     self.idle_waiters.push(cell);
                 }
             }
-            Item::DemandCommit => self.demanded = true,
+            Item::DemandCommit => self.demand(),
             Item::Committed(committed) => {
                 self.steps += 1;
                 self.committed(*committed);
