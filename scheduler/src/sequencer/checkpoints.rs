@@ -105,7 +105,7 @@ impl Sequencer {
         else {
             return;
         };
-        self.state.thaw(&thaw, |_, _| {});
+        self.state.thaw(&thaw);
         self.unload();
         if self.pace.drop_below_checkpoint {
             // As of the checkpoint, and not as of now: what was consumed since may have been

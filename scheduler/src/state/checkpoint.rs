@@ -154,9 +154,8 @@ impl State {
         }
     }
 
-    /// Forgets what the tables hold now that the frozen epoch is in them. Calls `cold` for each
-    /// vat of which nothing needs to stay.
-    pub(crate) fn thaw(&mut self, frozen: &ThawList, mut cold: impl FnMut(Slot, VatId)) {
+    /// Forgets what the tables hold now that the frozen epoch is in them.
+    pub(crate) fn thaw(&mut self, frozen: &ThawList) {
         for &slot in &frozen.touched {
             let Some(entry) = self.vats.get_mut(slot) else {
                 continue;
@@ -174,7 +173,6 @@ impl State {
             }
             if hot.state.is_none() && hot.inbox.is_empty() && hot.rows.is_empty() {
                 entry.hot = None;
-                cold(slot, entry.id);
             }
         }
     }

@@ -240,7 +240,7 @@ fn check_tables_follow_the_records(order: CommitOrder, steps: Vec<Step>) {
         checkpointer
             .write(at, &committer.durable(), rows)
             .expect("in memory");
-        toy.state.thaw(&thaw, |_, _| {});
+        toy.state.thaw(&thaw);
 
         let snapshot = tables.snapshot().expect("in memory");
         let loaded = State::load(order, &snapshot).expect("what was written");
