@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crankcase::{Answer, Crank, Kernel, Message, Payload, Rejection, Vat, VatId};
+use crankcase::{Answer, Crank, Kernel, Message, Payload, Ref, Rejection, Vat};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -24,7 +24,7 @@ impl Vat for Account {
     fn receive(&mut self, cx: &Crank<'_>, _env: &(), message: &Message<'_>) -> Answer {
         match message.method() {
             "pay" => {
-                let (to, value): (VatId, u64) = message.args()?;
+                let (to, value): (Ref, u64) = message.args()?;
                 if self.balance < value {
                     return Err(Rejection::new("insufficient", "nothing was paid"));
                 }
@@ -43,9 +43,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kernel = Kernel::builder(&directory).kind::<Account>(()).open()?;
     let ann = kernel.spawn("account", &100u64)?.wait()??;
     let bob = kernel.spawn("account", &0u64)?.wait()??;
-    let left = kernel.send(ann, "pay", &(bob, 30u64))?.wait()??; // durable before it is answered
+    let left = kernel.send(ann, "pay", &(Ref::to(bob), 30u64))?.wait()??; // durable before it is answered
     println!("ann has {} left", left.decode::<u64>()?);
-    let refused = kernel.send(ann, "pay", &(bob, 1_000u64))?.wait()?;
+    let refused = kernel.send(ann, "pay", &(Ref::to(bob), 1_000u64))?.wait()?;
     println!("the second payment: {}", refused.unwrap_err());
     kernel.run_until_idle()?;
     kernel.close(Duration::from_secs(10))?;

@@ -26,6 +26,7 @@ pub struct KernelBuilder {
     pub(crate) kinds: Kinds,
     pub(crate) kind_error: Option<KindError>,
     pub(crate) check_canonical: bool,
+    pub(crate) audit_counts: bool,
     pub(crate) host_input_bytes: u64,
     pub(crate) pace: Pace,
     pub(crate) cache_bytes: u64,
@@ -47,6 +48,7 @@ impl KernelBuilder {
             kinds: Kinds::new(),
             kind_error: None,
             check_canonical: false,
+            audit_counts: false,
             host_input_bytes: 64 << 20,
             pace: Pace {
                 group_bytes: 128 << 10,
@@ -121,6 +123,14 @@ impl KernelBuilder {
     /// For debugging: it doubles the cost of a crank.
     pub fn check_canonical(mut self, check: bool) -> Self {
         self.check_canonical = check;
+        self
+    }
+
+    /// Counts anew from nothing, after every record, who holds which reference, and stops the kernel
+    /// if that is not what was counted. For debugging: a record then costs as much as there are
+    /// references.
+    pub fn audit_counts(mut self, audit: bool) -> Self {
+        self.audit_counts = audit;
         self
     }
 

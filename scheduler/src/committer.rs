@@ -11,13 +11,12 @@ use std::sync::mpsc;
 use std::sync::{Arc, PoisonError};
 
 use crankcase_journal::{CloseError, Committer, Durable, Group};
-use crankcase_vat::Seq;
+use crankcase_vat::{Outcome, Seq};
 
 use crate::error::Poison;
 use crate::parts::Parts;
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
-use crate::state::Outcome;
 use crate::stats::Counters;
 use crate::ticket::TicketCell;
 

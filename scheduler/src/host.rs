@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 
 use crankcase_vat::record::{Act, InputWriter, RequestRef};
-use crankcase_vat::{Limits, Payload, VatId, VatNumber, is_name};
+use crankcase_vat::{
+    Body, Limits, ObjectId, Outcome, Payload, Promise, Slot, Target, VatId, VatNumber, is_name,
+};
 use serde::Serialize;
 
 use crate::error::SendError;
 use crate::kernel::Kernel;
-use crate::state::Outcome;
 use crate::ticket::Ticket;
 
 /// A message that was not sent for lack of room, as it would have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsent {
     /// The receiver.
-    pub to: VatId,
+    pub to: Target,
     /// The method.
     pub method: String,
     /// The encoded arguments.
@@ -57,6 +58,32 @@ impl Draft {
         }
     }
 
+    /// Hashes a reference: one to a vat that the entry makes by its position.
+    fn hash_slot(&mut self, slot: &Slot) {
+        let made = match slot {
+            Slot::Object(ObjectId {
+                vat,
+                number: ObjectId::ROOT,
+            }) => self.made.get(vat).copied(),
+            _ => None,
+        };
+        match made {
+            Some(position) => self.hash(2, &[&position.to_le_bytes()]),
+            None => {
+                let mut bytes = Vec::new();
+                slot.write(&mut bytes);
+                self.hash(1, &[&bytes]);
+            }
+        }
+    }
+
+    fn hash_payload(&mut self, payload: &Payload) {
+        self.hash(6, &[payload.bytes()]);
+        for slot in payload.slots() {
+            self.hash_slot(slot);
+        }
+    }
+
     fn push(&mut self, act: &Act<'_>) {
         act.write(&mut self.acts);
         self.act_count += 1;
@@ -66,23 +93,47 @@ impl Draft {
     pub(crate) fn send(
         &mut self,
         limits: &Limits,
-        to: VatId,
+        to: &Target,
         method: &str,
         args: &Payload,
     ) -> Result<(), SendError> {
         check_name("the method", method)?;
+        let to = reachable(to)?;
         check_size(limits, args)?;
         self.check_room(args)?;
-        match self.made.get(&to).copied() {
-            Some(position) => self.hash(2, &[&position.to_le_bytes()]),
-            None => self.hash(1, &[&to.to_bytes()]),
-        }
-        self.hash(3, &[method.as_bytes(), args.bytes()]);
+        self.hash_slot(to);
+        self.hash(3, &[method.as_bytes()]);
+        self.hash_payload(args);
+        let body = body_of(args);
         self.push(&Act::Send {
-            to,
+            to: to.clone(),
             method,
-            args: args.bytes(),
+            args: read_body(&body),
+            kept: false,
         });
+        Ok(())
+    }
+
+    pub(crate) fn watch(&mut self, promise: &Promise) {
+        let on = promise.slot().clone();
+        self.hash_slot(&on);
+        self.hash(7, &[]);
+        self.push(&Act::Await { on });
+    }
+
+    pub(crate) fn hold(&mut self, what: &Target) -> Result<(), SendError> {
+        let what = reachable(what)?.clone();
+        self.hash_slot(&what);
+        self.hash(8, &[]);
+        self.push(&Act::Hold { what });
+        Ok(())
+    }
+
+    pub(crate) fn release(&mut self, what: &Target) -> Result<(), SendError> {
+        let what = reachable(what)?.clone();
+        self.hash_slot(&what);
+        self.hash(9, &[]);
+        self.push(&Act::Release { what });
         Ok(())
     }
 
@@ -106,7 +157,8 @@ impl Draft {
         self.check_room(args)?;
         let counter = kernel.next_host_counter();
         let id = VatId::new(VatNumber::HOST, counter);
-        self.hash(4, &[name.as_bytes(), kind.as_bytes(), args.bytes()]);
+        self.hash(4, &[name.as_bytes(), kind.as_bytes()]);
+        self.hash_payload(args);
         self.made.insert(id, self.act_count);
         let first = match &self.counters {
             Some(counters) => *counters.start(),
@@ -116,11 +168,12 @@ impl Draft {
         if !name.is_empty() {
             self.names.push(name.to_owned());
         }
+        let body = body_of(args);
         self.push(&Act::Spawn {
             counter,
             kind,
             version,
-            args: args.bytes(),
+            args: read_body(&body),
             name,
         });
         Ok(id)
@@ -166,6 +219,27 @@ impl Draft {
     /// The room that it takes.
     pub(crate) fn bytes(&self) -> u64 {
         self.acts.len() as u64
+    }
+}
+
+fn body_of(payload: &Payload) -> Vec<u8> {
+    let mut body = Vec::with_capacity(payload.bytes().len() + 1);
+    Body::put(&mut body, payload.slots(), payload.bytes());
+    body
+}
+
+fn read_body(body: &[u8]) -> Body<'_> {
+    Body::read(body).expect("a body that was just written")
+}
+
+/// What can be sent to and held: anything but a promise that came to a value.
+fn reachable(to: &Target) -> Result<&Slot, SendError> {
+    match to.slot() {
+        Slot::Settled(_) => Err(SendError::Malformed {
+            what: "the receiver",
+            why: "a promise that came to a value or was rejected takes no messages".to_owned(),
+        }),
+        slot => Ok(slot),
     }
 }
 
@@ -218,12 +292,31 @@ impl<'k> Batch<'k> {
     /// [`SendError`] when it is malformed; the batch is as it was.
     pub fn send<T: Serialize + ?Sized>(
         &mut self,
-        to: VatId,
+        to: impl Into<Target>,
         method: &str,
         args: &T,
     ) -> Result<(), SendError> {
+        let limits = self.kernel.limits();
         self.draft
-            .send(self.kernel.limits(), to, method, &Payload::of(args)?)
+            .send(limits, &to.into(), method, &Payload::of(args)?)
+    }
+
+    /// Adds that the host holds something; see [`Kernel::hold`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Malformed`] when it cannot be held.
+    pub fn hold(&mut self, what: impl Into<Target>) -> Result<(), SendError> {
+        self.draft.hold(&what.into())
+    }
+
+    /// Adds that the host releases something; see [`Kernel::release`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Malformed`] when it cannot be held.
+    pub fn release(&mut self, what: impl Into<Target>) -> Result<(), SendError> {
+        self.draft.release(&what.into())
     }
 
     /// Adds a new vat, and gives its id, which can be sent to in the same batch.
@@ -328,12 +421,13 @@ impl<'k> Request<'k> {
     /// [`SendError`]; [`SendError::Conflict`] when the id came with another body.
     pub fn send<T: Serialize + ?Sized>(
         self,
-        to: VatId,
+        to: impl Into<Target>,
         method: &str,
         args: &T,
     ) -> Result<Ticket<Outcome>, SendError> {
         let mut draft = Draft::new();
-        draft.send(self.kernel.limits(), to, method, &Payload::of(args)?)?;
+        let limits = self.kernel.limits();
+        draft.send(limits, &to.into(), method, &Payload::of(args)?)?;
         self.kernel
             .submit(draft, Some(&self.id), crate::kernel::only)
     }

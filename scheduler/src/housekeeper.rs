@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crankcase_journal::TableSnapshot;
-use crankcase_vat::{LiveVat, Progress, VatId, VatNumber};
+use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Stored, VatId, VatNumber};
 
 use crate::cell::Cell;
 use crate::error::Poison;
@@ -28,6 +28,12 @@ pub(crate) struct Load {
     /// The state, if the tables have an older one.
     pub(crate) state: Option<Vec<u8>>,
     pub(crate) rows: Vec<NewerRow>,
+    /// As in [`Stored`].
+    pub(crate) to_decide: Vec<u64>,
+    /// As in [`Stored`].
+    pub(crate) given_away: Vec<(u64, CrankNumber)>,
+    /// As in [`Stored`].
+    pub(crate) ended: Option<Cause>,
 }
 
 /// Work for the housekeeper.
@@ -77,14 +83,16 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
         .iter()
         .map(|(key, value)| (&**key, value.as_deref()));
     let rows = store_rows(id, &tables, newer).map_err(|error| error.to_string())?;
-    Ok(LiveVat::stored(
-        id,
-        load.number,
-        kind,
-        load.progress,
-        state,
+    let stored = Stored {
+        progress: load.progress,
+        // Of a vat that lives no more the state is gone, and its row may be there still.
+        state: state.filter(|_| load.ended.is_none()),
         rows,
-    ))
+        to_decide: load.to_decide,
+        given_away: load.given_away,
+        ended: load.ended,
+    };
+    LiveVat::stored(id, load.number, kind, stored).map_err(|error| error.to_string())
 }
 
 /// The state that the tables hold of a vat now.

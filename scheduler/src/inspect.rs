@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crankcase_journal::{ActivityHash, PrivateCopy};
 use crankcase_vat::record::{Act, CrankEnd, Record};
-use crankcase_vat::{Rejection, Seq, VatId, VatNumber};
+use crankcase_vat::{Body, DecodeError, Rejection, Resolution, Seq, Slot, VatId, VatNumber};
 use serde::Serialize;
 
 use crate::error::{InspectError, OpenError};
@@ -94,8 +94,13 @@ pub enum ActView {
         to: String,
         /// The method.
         method: String,
-        /// The arguments, in hexadecimal digits.
+        /// The bytes of the arguments, in hexadecimal digits.
         args: String,
+        /// The references among the arguments.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        references: Vec<String>,
+        /// Whether someone keeps the promise of its outcome.
+        kept: bool,
     },
     /// A new vat.
     Spawn {
@@ -105,8 +110,11 @@ pub enum ActView {
         kind: String,
         /// The version of the kind's code.
         version: u32,
-        /// The arguments, in hexadecimal digits.
+        /// The bytes of the arguments, in hexadecimal digits.
         args: String,
+        /// The references among the arguments.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        references: Vec<String>,
         /// Its root name.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,
@@ -128,6 +136,45 @@ pub enum ActView {
         /// The id.
         request: String,
     },
+    /// A promise for the vat itself to decide.
+    Promise {
+        /// Whether someone keeps it.
+        kept: bool,
+    },
+    /// A promise that the vat decided.
+    Settle {
+        /// The promise, by its maker's counter.
+        promise: u64,
+        /// What it came to.
+        resolution: String,
+    },
+    /// A promise watched.
+    Watch {
+        /// What is watched.
+        on: String,
+        /// The number of the object that is told.
+        object: u64,
+        /// The name of the continuation.
+        method: String,
+        /// The bytes of its context, in hexadecimal digits.
+        context: String,
+        /// The references among them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        references: Vec<String>,
+        /// Whether someone keeps the promise of its outcome.
+        kept: bool,
+    },
+    /// A change of who holds a reference.
+    Reference {
+        /// What happens: `keep`, `let go`, `took`, `hold`, `release` or `await`.
+        change: String,
+        /// The reference.
+        reference: String,
+        /// How often.
+        times: u64,
+    },
+    /// An act of a newer version.
+    Unknown,
 }
 
 /// An entry of an input, readable.
@@ -179,7 +226,7 @@ pub enum RecordView {
         /// Bytes of the state, when it changed.
         #[serde(skip_serializing_if = "Option::is_none")]
         state_bytes: Option<usize>,
-        /// The answer, in hexadecimal digits, when someone outside asked.
+        /// The answer, when someone waits for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         answer: Option<String>,
         /// What it did.
@@ -201,12 +248,62 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
+fn references(body: &Body<'_>) -> Vec<String> {
+    let shown = |slot: Result<Slot, DecodeError>| match slot {
+        Ok(slot) => slot.to_string(),
+        Err(error) => error.to_string(),
+    };
+    body.slots().map(shown).collect()
+}
+
+fn resolution_view(bytes: &[u8]) -> String {
+    match Resolution::read(bytes) {
+        Ok(Resolution::Value(body)) => match body.sole_slot() {
+            Some(slot) => slot.to_string(),
+            None => format!("{}{}", hex(body.bytes()), with(&references(&body))),
+        },
+        Ok(Resolution::Rejected(why)) => format!("rejected: {why}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// References as they are shown behind bytes.
+fn with(references: &[String]) -> String {
+    match references {
+        [] => String::new(),
+        some => format!(" with {}", some.join(", ")),
+    }
+}
+
+/// The key of a row as the vat knows it, behind the room that it stands in.
+fn row_key(key: &[u8]) -> String {
+    match key {
+        [0, own @ ..] => hex(own),
+        [1, own @ ..] => format!("holding/{}", hex(own)),
+        [2, own @ ..] => format!("object/{}", hex(own)),
+        [3, own @ ..] => format!("promise/{}", hex(own)),
+        other => hex(other),
+    }
+}
+
 fn act_view(act: &Act<'_>, creator: Option<VatNumber>) -> ActView {
-    match *act {
-        Act::Send { to, method, args } => ActView::Send {
+    let reference = |change: &str, what: &Slot, times: u64| ActView::Reference {
+        change: change.to_owned(),
+        reference: what.to_string(),
+        times,
+    };
+    match act {
+        Act::Send {
+            to,
+            method,
+            args,
+            kept,
+        } => ActView::Send {
             to: to.to_string(),
-            method: method.to_owned(),
-            args: hex(args),
+            method: (*method).to_owned(),
+            args: hex(args.bytes()),
+            references: references(args),
+            kept: *kept,
         },
         Act::Spawn {
             counter,
@@ -216,25 +313,52 @@ fn act_view(act: &Act<'_>, creator: Option<VatNumber>) -> ActView {
             name,
         } => ActView::Spawn {
             vat: match creator {
-                Some(creator) => VatId::new(creator, counter).to_string(),
+                Some(creator) => VatId::new(creator, *counter).to_string(),
                 None => format!("its child {counter}"),
             },
-            kind: kind.to_owned(),
-            version,
-            args: hex(args),
-            name: (!name.is_empty()).then(|| name.to_owned()),
+            kind: (*kind).to_owned(),
+            version: *version,
+            args: hex(args.bytes()),
+            references: references(args),
+            name: (!name.is_empty()).then(|| (*name).to_owned()),
         },
         Act::Put { key, value } => ActView::Put {
-            key: hex(key),
+            key: row_key(key),
             value: hex(value),
         },
-        Act::Delete { key } => ActView::Delete { key: hex(key) },
+        Act::Delete { key } => ActView::Delete { key: row_key(key) },
         Act::Forget { request } => ActView::Forget {
-            request: request.to_owned(),
+            request: (*request).to_owned(),
         },
-        _ => ActView::Forget {
-            request: "an act of a newer version".to_owned(),
+        Act::Promise { kept } => ActView::Promise { kept: *kept },
+        Act::Settle {
+            counter,
+            resolution,
+        } => ActView::Settle {
+            promise: *counter,
+            resolution: resolution_view(resolution),
         },
+        Act::Watch {
+            on,
+            object,
+            method,
+            context,
+            kept,
+        } => ActView::Watch {
+            on: on.to_string(),
+            object: *object,
+            method: (*method).to_owned(),
+            context: hex(context.bytes()),
+            references: references(context),
+            kept: *kept,
+        },
+        Act::Keep { what, times } => reference("keep", what, *times),
+        Act::LetGo { what, times } => reference("let go", what, *times),
+        Act::Took { what, times } => reference("took", what, *times),
+        Act::Hold { what } => reference("hold", what, 1),
+        Act::Release { what } => reference("release", what, 1),
+        Act::Await { on } => reference("await", on, 1),
+        _ => ActView::Unknown,
     }
 }
 
@@ -277,21 +401,17 @@ impl RecordView {
                     .map(|act| act.map(|act| act_view(&act, None)))
                     .collect();
                 let (committed, vat_ended, rejection, state, answer) = match crank.end {
-                    CrankEnd::Committed {
-                        state,
-                        answer,
-                        vat_ended,
-                    } => (
+                    CrankEnd::Committed { state, answer, vat } => (
                         true,
-                        vat_ended,
+                        vat.has_ended(),
                         None,
                         state.map(<[u8]>::len),
-                        answer.map(hex),
+                        answer.map(resolution_view),
                     ),
-                    CrankEnd::Abandoned {
-                        rejection,
-                        vat_ended,
-                    } => (false, vat_ended, Some(rejection), None, None),
+                    CrankEnd::Abandoned { rejection, vat } => {
+                        (false, vat.has_ended(), Some(rejection), None, None)
+                    }
+                    CrankEnd::Cleaned { .. } => (true, false, None, None, None),
                 };
                 Self::Crank {
                     seq: seq.get(),
@@ -315,19 +435,29 @@ impl RecordView {
 impl fmt::Display for ActView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Send { to, method, args } => {
-                write!(f, "send {method:?} to {to}, arguments {args}")
+            Self::Send {
+                to,
+                method,
+                args,
+                references,
+                kept,
+            } => {
+                let kept = if *kept { ", whose outcome is kept" } else { "" };
+                let with = with(references);
+                write!(f, "send {method:?} to {to}, arguments {args}{with}{kept}")
             }
             Self::Spawn {
                 vat,
                 kind,
                 version,
                 args,
+                references,
                 name,
             } => {
                 write!(
                     f,
-                    "make {vat} of kind {kind:?} version {version}, arguments {args}"
+                    "make {vat} of kind {kind:?} version {version}, arguments {args}{}",
+                    with(references)
                 )?;
                 name.iter()
                     .try_for_each(|name| write!(f, ", named {name:?}"))
@@ -335,6 +465,40 @@ impl fmt::Display for ActView {
             Self::Put { key, value } => write!(f, "put {key} = {value}"),
             Self::Delete { key } => write!(f, "delete {key}"),
             Self::Forget { request } => write!(f, "forget the request {request:?}"),
+            Self::Promise { kept: true } => write!(f, "make a promise"),
+            Self::Promise { kept: false } => write!(f, "make a promise that nobody keeps"),
+            Self::Settle {
+                promise,
+                resolution,
+            } => write!(f, "settle its promise {promise}: {resolution}"),
+            Self::Watch {
+                on,
+                object,
+                method,
+                context,
+                references,
+                kept,
+            } => {
+                let kept = if *kept { ", whose outcome is kept" } else { "" };
+                let by = match object {
+                    0 => String::new(),
+                    object => format!(" by object {object}"),
+                };
+                let with = with(references);
+                write!(
+                    f,
+                    "watch {on} as {method:?}{by}, context {context}{with}{kept}"
+                )
+            }
+            Self::Reference {
+                change,
+                reference,
+                times,
+            } => match times {
+                1 => write!(f, "{change} {reference}"),
+                times => write!(f, "{change} {reference} {times} times"),
+            },
+            Self::Unknown => write!(f, "an act of a newer version"),
         }
     }
 }

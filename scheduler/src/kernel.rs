@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crankcase_journal::{ActivityHash, Identity, Recovered};
 use crankcase_vat::record::InputWriter;
-use crankcase_vat::{Limits, Payload, Rejection, Vat, VatId};
+use crankcase_vat::{Limits, Outcome, Payload, Promise, Rejection, Target, Vat, VatId};
 use serde::Serialize;
 
 use crate::builder::KernelBuilder;
@@ -22,7 +22,6 @@ use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
 use crate::housekeeper::state_in_tables;
 use crate::order::CommitOrder;
 use crate::sequencer::{EntryTicket, FoundState, InputItem, Item};
-use crate::state::Outcome;
 use crate::stats::{Counters, Stats};
 use crate::ticket::{Convert, Ticket, TicketCell};
 
@@ -104,8 +103,15 @@ impl Kernel {
         }
     }
 
-    /// Sends a message to a vat. The ticket settles with what the vat's `receive` returned in that
-    /// one crank, or with the rejection.
+    /// Sends a message to a vat's root ([`VatId`]), to an object or to a promise. The ticket settles
+    /// with what the vat answered, or with the rejection. When it answered with a promise, the
+    /// ticket settles with what that comes to.
+    ///
+    /// References among the arguments are [`Ref`](crate::Ref)s and [`Promise`]s that came from the
+    /// kernel, or `Ref::to` a vat that the host knows. The host's references are not counted: one
+    /// whose object or promise is gone has the message rejected
+    /// ([`Cause::NoSuchVat`](crate::Cause::NoSuchVat), `NoSuchObject` or `NoSuchPromise`). To keep
+    /// one from going, [`hold`](Self::hold) it.
     ///
     /// Waits while the bound on inputs is exceeded ([`KernelBuilder::host_input_bytes`]); messages
     /// of one thread are sequenced in the order in which it sends them.
@@ -115,7 +121,7 @@ impl Kernel {
     /// [`SendError`]; the message was not sent.
     pub fn send<T: Serialize + ?Sized>(
         &self,
-        to: VatId,
+        to: impl Into<Target>,
         method: &str,
         args: &T,
     ) -> Result<Ticket<Outcome>, SendError> {
@@ -129,12 +135,12 @@ impl Kernel {
     /// As for [`send`](Self::send).
     pub fn send_payload(
         &self,
-        to: VatId,
+        to: impl Into<Target>,
         method: &str,
         args: &Payload,
     ) -> Result<Ticket<Outcome>, SendError> {
         let mut draft = Draft::new();
-        draft.send(self.limits(), to, method, args)?;
+        draft.send(self.limits(), &to.into(), method, args)?;
         self.submit(draft, None, only)
     }
 
@@ -145,13 +151,14 @@ impl Kernel {
     /// [`TrySendError::Full`] with the message when there is none.
     pub fn try_send<T: Serialize + ?Sized>(
         &self,
-        to: VatId,
+        to: impl Into<Target>,
         method: &str,
         args: &T,
     ) -> Result<Ticket<Outcome>, TrySendError> {
+        let to = to.into();
         let args = Payload::of(args).map_err(SendError::from)?;
         let mut draft = Draft::new();
-        draft.send(self.limits(), to, method, &args)?;
+        draft.send(self.limits(), &to, method, &args)?;
         self.check_open()?;
         if !self.engine.parts.admission.try_enter(draft.bytes()) {
             return Err(TrySendError::Full(Unsent {
@@ -223,6 +230,48 @@ impl Kernel {
             kernel: self,
             id: id.into(),
         }
+    }
+
+    /// Waits for what a promise comes to, as an input of its own: the ticket settles with it. A
+    /// promise that nobody holds any more rejects it
+    /// ([`Cause::NoSuchPromise`](crate::Cause::NoSuchPromise)).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing is waited for.
+    pub fn watch(&self, promise: &Promise) -> Result<Ticket<Outcome>, SendError> {
+        let mut draft = Draft::new();
+        draft.watch(promise);
+        self.submit(draft, None, only)
+    }
+
+    /// Holds an object or a promise, as an input of its own: from when the ticket settles with
+    /// `Ok` until it is [released](Self::release) as often, it stays, over restarts too. Root names
+    /// hold their vats without this.
+    ///
+    /// The ticket settles with a rejection when it is gone already.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing is held.
+    pub fn hold(
+        &self,
+        what: impl Into<Target>,
+    ) -> Result<Ticket<Result<(), Rejection>>, SendError> {
+        let mut draft = Draft::new();
+        draft.hold(&what.into())?;
+        self.submit(draft, None, |outcomes| only(outcomes).map(drop))
+    }
+
+    /// Releases what was [held](Self::hold), once. What is not held is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing is released.
+    pub fn release(&self, what: impl Into<Target>) -> Result<Ticket<()>, SendError> {
+        let mut draft = Draft::new();
+        draft.release(&what.into())?;
+        self.submit(draft, None, |_| ())
     }
 
     /// Forgets a request id, as an input of its own. The ticket settles when that is released. An
@@ -551,7 +600,12 @@ impl Kernel {
     /// # Errors
     ///
     /// [`ReadError`].
-    pub fn read<V: Vat, R>(&self, vat: VatId, look: impl FnOnce(&V) -> R) -> Result<R, ReadError> {
+    pub fn read<V: Vat, R>(
+        &self,
+        vat: impl Into<VatId>,
+        look: impl FnOnce(&V) -> R,
+    ) -> Result<R, ReadError> {
+        let vat = vat.into();
         self.check_outside()?;
         let cell = TicketCell::new(true);
         let settled = Arc::clone(&cell);
@@ -574,7 +628,9 @@ impl Kernel {
             }
         };
         let bytes = bytes.ok_or(ReadError::NoSuchVat { vat })?;
-        let state: V = Payload::from_bytes(bytes).decode()?;
+        let unreadable = |error: crankcase_vat::DecodeError| ReadError::Journal(error.to_string());
+        let body = crankcase_vat::Body::read(&bytes).map_err(unreadable)?;
+        let state: V = body.to_payload().map_err(unreadable)?.decode()?;
         Ok(look(&state))
     }
 

@@ -115,8 +115,9 @@ pub use crankcase_journal::OpenError as JournalError;
 pub use crankcase_journal::{ActivityHash, Durability, Identity, Recovered, Retention, TornTail};
 #[cfg(not(crankcase_loom))]
 pub use crankcase_vat::{
-    Answer, Cause, Crank, CrankNumber, Cursor, DeliveryId, Exit, Limits, Message, Payload,
-    PayloadError, Rejection, Seq, Time, Vat, VatId, VatNumber,
+    Answer, Cause, Crank, CrankNumber, Cursor, DeliveryId, Exit, HoldingCursor, Limits, Message,
+    Notice, Object, ObjectId, ObjectIdError, Outcome, Payload, PayloadError, Promise, PromiseId,
+    PromiseIdError, Ref, Rejection, Seq, Slot, Target, Time, Vat, VatId, VatIdError, VatNumber,
 };
 
 #[cfg(not(crankcase_loom))]
@@ -134,8 +135,6 @@ pub use host::{Batch, Request, Unsent};
 pub use kernel::Kernel;
 #[cfg(not(crankcase_loom))]
 pub use order::CommitOrder;
-#[cfg(not(crankcase_loom))]
-pub use state::Outcome;
 #[cfg(not(crankcase_loom))]
 pub use stats::Stats;
 #[cfg(not(crankcase_loom))]

@@ -2,7 +2,7 @@
 //!
 //! Everything that can be refused is refused before a thread is started.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
-use crankcase_vat::{Delivery, DeliveryId, Kinds, RecordBytes, Seq};
+use crankcase_vat::{ActAt, Delivery, DeliveryId, Kinds, Other, RecordBytes, Seq, Time, What};
+use rustc_hash::FxHashMap;
 
 use crate::admission::Admission;
 use crate::builder::KernelBuilder;
@@ -23,9 +24,9 @@ use crate::kernel::Kernel;
 use crate::order::CommitOrder;
 use crate::parts::{GATE_OPEN, Parts};
 use crate::run_queue::RunQueue;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Parked, Sequencer};
 use crate::stall::Stall;
-use crate::state::{Effect, Slot, State};
+use crate::state::{Audit, Effect, Item, Slot, State, Waiting, Wanted};
 use crate::stats::Counters;
 use crate::watermarks::Watermarks;
 
@@ -94,50 +95,184 @@ pub(crate) fn apply_validated(
     }
 }
 
-/// The bodies of the deliveries that wait, by vat, from the records that produced them.
-fn waiting_deliveries(
-    state: &State,
+/// What waits at the end of the order, with the bodies from the records that produced them.
+#[derive(Default)]
+struct Bodies {
+    /// By vat, in the order of its inbox.
+    deliveries: Vec<(Slot, Vec<Delivery>)>,
+    /// What waits in promises.
+    parked: Vec<(DeliveryId, Parked)>,
+}
+
+impl Bodies {
+    fn of(state: &State, groups: &Groups) -> Result<Self, OpenError> {
+        // Read in the order of the records, so that each group is read once.
+        let mut wanted: BTreeSet<DeliveryId> = state.parked().collect();
+        for (_, entry) in state.vats().iter() {
+            for waiting in entry.waiting() {
+                if has_body(&waiting) {
+                    wanted.insert(waiting.delivery);
+                }
+            }
+        }
+        let mut found = read_bodies(&wanted, groups)?;
+        let missing = |delivery: DeliveryId| damaged_body(delivery.seq);
+        let mut bodies = Self::default();
+        for delivery in state.parked() {
+            let parked = found.remove(&delivery).ok_or_else(|| missing(delivery))?;
+            bodies.parked.push((delivery, parked));
+        }
+        for (slot, entry) in state.vats().iter() {
+            let mut deliveries = Vec::new();
+            for waiting in entry.waiting() {
+                let body = found.remove(&waiting.delivery);
+                let made = delivery_of(state, &waiting, body);
+                deliveries.push(made.ok_or_else(|| missing(waiting.delivery))?);
+            }
+            if !deliveries.is_empty() {
+                bodies.deliveries.push((slot, deliveries));
+            }
+        }
+        Ok(bodies)
+    }
+}
+
+impl Bodies {
+    /// The recount of what is there.
+    fn audit(&self, state: &State, tables: &Tables) -> Result<Audit, OpenError> {
+        let in_inboxes = self
+            .deliveries
+            .iter()
+            .flat_map(|(_, deliveries)| deliveries);
+        let in_inboxes = in_inboxes.filter_map(|delivery| {
+            let act = match delivery.what() {
+                What::Act(act) => act,
+                What::Other(other) => match &**other {
+                    Other::Via { act, .. } | Other::Outcome { act, .. } => act,
+                    _ => return None,
+                },
+                _ => return None,
+            };
+            Some((delivery.id(), act))
+        });
+        let in_promises = self.parked.iter().map(|(id, parked)| (*id, &parked.act));
+        let snapshot = tables.snapshot()?;
+        Ok(Audit::of(state, &snapshot, in_inboxes.chain(in_promises))?)
+    }
+}
+
+fn damaged_body(seq: Seq) -> OpenError {
+    OpenError::Damaged {
+        what: "a delivery that waits is not where it was produced".to_owned(),
+        place: format!("record {seq}"),
+    }
+}
+
+/// Whether a body stands in a record for what waits.
+pub(crate) const fn has_body(waiting: &Waiting) -> bool {
+    matches!(
+        waiting.item,
+        Item::Message | Item::Via { .. } | Item::Outcome { .. }
+    )
+}
+
+/// Reads the bodies of deliveries from the records that produced them.
+pub(crate) fn read_bodies(
+    wanted: &BTreeSet<DeliveryId>,
     groups: &Groups,
-) -> Result<Vec<(Slot, Vec<Delivery>)>, OpenError> {
-    let mut wanted: BTreeMap<Seq, Vec<(u32, Slot, bool)>> = BTreeMap::new();
-    for (slot, entry) in state.vats().iter() {
-        for waiting in entry.waiting() {
-            let of_record = wanted.entry(waiting.delivery.seq).or_default();
-            of_record.push((waiting.delivery.index, slot, waiting.from_host));
-        }
-    }
-    let mut found: BTreeMap<Slot, Vec<Delivery>> = BTreeMap::new();
+) -> Result<FxHashMap<DeliveryId, Parked>, OpenError> {
+    let mut found = FxHashMap::default();
     let mut group: Option<crankcase_journal::StoredGroup> = None;
-    for (seq, mut deliveries) in wanted {
-        let missing = || OpenError::Damaged {
-            what: "a delivery that waits is not where it was produced".to_owned(),
-            place: format!("record {seq}"),
+    let mut last: Option<(Seq, RecordBytes, Time, Vec<usize>)> = None;
+    for &delivery in wanted {
+        let seq = delivery.seq;
+        let missing = || damaged_body(seq);
+        if !last.as_ref().is_some_and(|(known, ..)| *known == seq) {
+            if !group
+                .as_ref()
+                .is_some_and(|group| group.first() <= seq && seq <= group.last())
+            {
+                group = groups.containing(seq)?;
+            }
+            let bytes = group.as_ref().and_then(|group| group.record(seq));
+            let record: RecordBytes = bytes.ok_or_else(missing)?.into();
+            let (time, offsets) = delivery_offsets(&record).ok_or_else(missing)?;
+            last = Some((seq, record, time, offsets));
+        }
+        let (_, record, time, offsets) = last.as_ref().expect("it was just read");
+        let offset = *offsets.get(delivery.index as usize).ok_or_else(missing)?;
+        let act = ActAt {
+            record: Arc::clone(record),
+            offset,
         };
-        if !group
-            .as_ref()
-            .is_some_and(|group| group.first() <= seq && seq <= group.last())
-        {
-            group = groups.containing(seq)?;
-        }
-        let bytes = group
-            .as_ref()
-            .and_then(|group| group.record(seq))
-            .ok_or_else(missing)?;
-        let record: RecordBytes = bytes.into();
-        let (time, offsets) = delivery_offsets(&record).ok_or_else(missing)?;
-        deliveries.sort_unstable();
-        for (index, slot, from_host) in deliveries {
-            let offset = *offsets.get(index as usize).ok_or_else(missing)?;
-            let id = DeliveryId::new(seq, index);
-            let delivery = Delivery::new(id, time, Arc::clone(&record), offset, from_host);
-            found.entry(slot).or_default().push(delivery);
-        }
+        found.insert(delivery, Parked { act, time: *time });
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
+}
+
+/// The delivery that waits; nothing when something of it is missing.
+pub(crate) fn delivery_of(
+    state: &State,
+    waiting: &Waiting,
+    body: Option<Parked>,
+) -> Option<Delivery> {
+    let settled = |promise| {
+        let (resolution, time) = state.promises().resolution(promise)?;
+        Some((Arc::clone(resolution), time))
+    };
+    let (what, time) = match waiting.item {
+        Item::Message => {
+            let Parked { act, time } = body?;
+            (What::Act(act), time)
+        }
+        other => {
+            let (other, time) = match other {
+                Item::Message => return None,
+                Item::Via { object } => {
+                    let Parked { act, time } = body?;
+                    (Other::Via { act, object }, time)
+                }
+                Item::Outcome { promise } => {
+                    let Parked { act, time } = body?;
+                    match promise {
+                        None => (
+                            Other::Outcome {
+                                act,
+                                resolution: None,
+                            },
+                            time,
+                        ),
+                        Some(promise) => {
+                            let (resolution, time) = settled(promise)?;
+                            let resolution = Some(resolution);
+                            (Other::Outcome { act, resolution }, time)
+                        }
+                    }
+                }
+                Item::Settled { promise } => {
+                    let (resolution, time) = settled(promise)?;
+                    (
+                        Other::Settled {
+                            promise,
+                            resolution,
+                        },
+                        time,
+                    )
+                }
+                Item::Dropped { object, counted } => {
+                    (Other::Dropped { object, counted }, Time::ZERO)
+                }
+                Item::Clean => (Other::Clean, Time::ZERO),
+            };
+            (What::Other(Box::new(other)), time)
+        }
+    };
+    let wanted = waiting.wanted != Wanted::No;
+    Some(Delivery::new(waiting.delivery, time, wanted, what))
 }
 
 /// Where the deliveries of a record stand in it, and the time they carry.
-fn delivery_offsets(record: &[u8]) -> Option<(crankcase_vat::Time, Vec<usize>)> {
+fn delivery_offsets(record: &[u8]) -> Option<(Time, Vec<usize>)> {
     let mut offsets = Vec::new();
     let mut gather = |mut acts: crankcase_vat::record::Acts<'_>| {
         while let Some(act) = acts.next_at() {
@@ -213,7 +348,7 @@ pub(crate) fn order_of(identity: &Identity) -> Result<CommitOrder, OpenError> {
 struct Prior {
     last: Seq,
     recovered: Recovered,
-    waiting: Vec<(Slot, Vec<Delivery>)>,
+    waiting: Bodies,
 }
 
 impl Prior {
@@ -226,7 +361,7 @@ impl Prior {
     ) -> Result<Self, OpenError> {
         let recovered = recover(order, tables, groups, last)?;
         check_kinds(&recovered.state, &builder.kinds)?;
-        let waiting = waiting_deliveries(&recovered.state, groups)?;
+        let waiting = Bodies::of(&recovered.state, groups)?;
         Ok(Self {
             last,
             recovered,
@@ -277,6 +412,10 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         ..
     } = prior;
 
+    let audit = match builder.audit_counts {
+        true => Some(waiting.audit(&state, &tables)?),
+        false => None,
+    };
     let workers = builder.workers;
     let parts = Arc::new(Parts {
         order: stored,
@@ -312,7 +451,13 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
     let sequencer = Sequencer::new(Arc::clone(&parts), pace, state, replayed);
     let engine = Engine::new(parts, sequencer, workers);
     engine.with(|sequencer| {
-        for (slot, deliveries) in waiting {
+        if let Some(audit) = audit {
+            sequencer.audit(audit);
+        }
+        for (delivery, parked) in waiting.parked {
+            sequencer.park(delivery, parked);
+        }
+        for (slot, deliveries) in waiting.deliveries {
             sequencer.restore(slot, deliveries);
         }
     });

@@ -15,8 +15,9 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crankcase_vat::Outcome;
+
 use crate::error::WaitError;
-use crate::state::Outcome;
 use crate::sync::{Condvar, Mutex, lock, wait};
 
 /// Where an input stands.

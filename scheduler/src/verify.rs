@@ -10,7 +10,7 @@ use crankcase_vat::record::Record;
 
 use crate::error::OpenError;
 use crate::recovery::order_of;
-use crate::state::{Effect, State, first_difference, first_row_difference};
+use crate::state::{Audit, Effect, State, first_difference, first_row_difference};
 
 /// What a verification checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, VerifyError> {
     };
     let mut compared: Option<Result<(), String>> = None;
     let mut effects: Vec<Effect> = Vec::new();
+    let mut audit = Audit::default();
     let mut on_record = |seq: Seq, bytes: &[u8]| {
         let record = Record::parse(bytes).map_err(|error| error.to_string())?;
         record.validate().map_err(|error| error.to_string())?;
@@ -129,6 +130,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, VerifyError> {
             .apply(bytes, &mut effects)
             .map_err(|error| error.to_string())?;
         effects.clear();
+        audit.note(seq, bytes).map_err(|error| error.to_string())?;
         if from_first && seq == checkpoint {
             compared = Some(compare(order, &tables, &state));
         }
@@ -137,6 +139,11 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, VerifyError> {
     let log = copy.verify_log(&mut on_record)?;
     if from_first && checkpoint == Seq::ZERO {
         compared = Some(compare(order, &tables, &State::new(order)));
+    }
+    if from_first {
+        audit
+            .compare(&state)
+            .map_err(|difference| VerifyError::damaged(&format!("recounted: {difference}")))?;
     }
     let digest = copy.verify_tables_digest()?;
     if let Some(Err(difference)) = compared {

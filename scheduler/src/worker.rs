@@ -162,18 +162,12 @@ impl Worker<'_> {
             if self.clock.tick(self.parts) {
                 self.show_running();
             }
-            let ended = finished.vat_ended;
             let item = CrankItem {
                 slot: cell.slot,
                 record: finished.record,
                 note: finished.note.map(Into::into),
             };
             self.hand_over(item);
-            if ended {
-                // What is left was rejected with the vat, or will be when its record is applied.
-                self.taken.clear();
-                return;
-            }
         }
         drop(slot);
         if cell.mailbox.rest() == Rest::Again {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crankcase::{Answer, Crank, Exit, Message, Payload, Rejection, Vat, VatId, VatNumber};
+use crankcase::{Answer, Crank, Exit, Message, Payload, Ref, Rejection, Vat, VatId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::yard::Yard;
@@ -15,10 +15,10 @@ pub enum Step {
     /// Remembers a number and who it came from.
     Hear(VatId, u64),
     /// Sends those steps to a vat.
-    Send(VatId, Vec<Step>),
+    Send(Ref, Vec<Step>),
     /// Sends to a vat that its own `count` of messages have been sent: [`Step::Hear`] with the next
     /// number each time.
-    Tell(VatId, u64),
+    Tell(Ref, u64),
     /// Makes an actor that begins with those steps, and says its id.
     Spawn(Vec<Step>),
     /// Sends those steps to the vat that it made last.
@@ -48,18 +48,18 @@ pub enum Step {
     /// Ends the vat as failed.
     Fail,
     /// Sends a message whose method has no name.
-    SendNameless(VatId),
+    SendNameless(Ref),
     /// Sends that many bytes to a vat.
-    SendBytes(VatId, u32),
+    SendBytes(Ref, u32),
     /// Makes its state refuse to be encoded.
     RefuseEncoding,
     /// Makes the encoding of its state panic.
     PanicEncoding,
     /// Does what the test left in the [`Yard`] under that name.
     Call(String),
-    /// Wanders for that many hops over the host's first vats, of which there are that many, leaving
-    /// rows, new vats and abandoned cranks behind as chance has it.
-    Wander(u32, u64),
+    /// Wanders for that many hops over those vats, leaving rows, new vats and abandoned cranks behind
+    /// as chance has it.
+    Wander(u32, Vec<Ref>),
 }
 
 /// What an [`Actor`] says while it goes through its steps.
@@ -72,7 +72,7 @@ pub enum Said {
     /// Rows.
     Rows(Vec<(Vec<u8>, Vec<u8>)>),
     /// A vat.
-    Vat(VatId),
+    Vat(Ref),
 }
 
 /// A part of the state whose encoding can be made to fail.
@@ -108,7 +108,7 @@ pub struct Actor {
     /// What it was told to remember, in the order in which it was told.
     pub heard: Vec<(VatId, u64)>,
     /// The vats that it has made.
-    pub made: Vec<VatId>,
+    pub made: Vec<Ref>,
     brittle: Brittle,
 }
 
@@ -116,7 +116,7 @@ pub struct Actor {
 pub const PLAY: &str = "play";
 
 /// Arrays are encoded without their length, and a receiver asks for a list: so this takes a slice.
-fn send(cx: &Crank<'_>, to: VatId, steps: &[Step]) {
+fn send(cx: &Crank<'_>, to: Ref, steps: &[Step]) {
     cx.send(to, PLAY, steps);
 }
 
@@ -142,10 +142,10 @@ impl Actor {
                 said.push(Said::Number(self.count));
             }
             Step::Hear(from, number) => self.heard.push((from, number)),
-            Step::Send(to, steps) => cx.send(to, PLAY, &steps),
+            Step::Send(to, steps) => drop(cx.send(to, PLAY, &steps)),
             Step::Tell(to, times) => {
                 for _ in 0..times {
-                    send(cx, to, &[Step::Hear(cx.me(), self.count)]);
+                    send(cx, to, &[Step::Hear(cx.id(), self.count)]);
                     self.count += 1;
                 }
             }
@@ -173,17 +173,17 @@ impl Actor {
             Step::Panic => panic!("a vat panics on purpose"),
             Step::Exit => cx.exit(Exit::Success),
             Step::Fail => cx.exit(Exit::Failure),
-            Step::SendNameless(to) => cx.send(to, "", &()),
-            Step::SendBytes(to, len) => cx.send(to, PLAY, &vec![7u8; len as usize]),
+            Step::SendNameless(to) => drop(cx.send(to, "", &())),
+            Step::SendBytes(to, len) => drop(cx.send(to, PLAY, &vec![7u8; len as usize])),
             Step::RefuseEncoding => self.brittle = Brittle::Refuses,
             Step::PanicEncoding => self.brittle = Brittle::Panics,
             Step::Call(name) => yard.call(&name),
-            Step::Wander(hops, among) => self.wander(cx, hops, among)?,
+            Step::Wander(hops, among) => self.wander(cx, hops, &among)?,
         }
         Ok(())
     }
 
-    fn wander(&mut self, cx: &Crank<'_>, hops: u32, among: u64) -> Result<(), Rejection> {
+    fn wander(&mut self, cx: &Crank<'_>, hops: u32, among: &[Ref]) -> Result<(), Rejection> {
         self.count += 1;
         let chance = cx.random();
         cx.set(&[(chance % 5) as u8], &self.count.to_be_bytes());
@@ -193,8 +193,8 @@ impl Actor {
         if hops == 0 {
             return Ok(());
         }
-        let to = VatId::new(VatNumber::HOST, 1 + cx.random() % among);
-        send(cx, to, &[Step::Wander(hops - 1, among)]);
+        let to = among[(cx.random() % among.len() as u64) as usize];
+        send(cx, to, &[Step::Wander(hops - 1, among.to_vec())]);
         match cx.random() % 40 {
             0 => return Err(Rejection::new("lost", "the wanderer was lost on purpose")),
             1 => panic!("a wanderer panics on purpose"),

@@ -7,7 +7,8 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use crankcase::{
-    CommitOrder, Kernel, KernelBuilder, Outcome, RunError, SendError, Ticket, VatId, WaitError,
+    CommitOrder, Kernel, KernelBuilder, Outcome, Ref, RunError, SendError, Target, Ticket, VatId,
+    WaitError,
 };
 
 use crate::actor::{Actor, PLAY, Said, Step};
@@ -63,6 +64,8 @@ impl Shape {
     pub fn builder(self, dir: impl AsRef<Path>, yard: &Arc<Yard>) -> KernelBuilder {
         keep_planned_panics_quiet();
         let builder = Kernel::builder(dir).order(self.order).workers(self.workers);
+        // What is counted is counted again from nothing, after every record of every scenario.
+        let builder = builder.audit_counts(true);
         builder.kind::<Actor>(Arc::clone(yard))
     }
 
@@ -149,10 +152,10 @@ impl Host {
     /// When it is not made.
     #[must_use]
     #[track_caller]
-    pub fn actor(&self) -> VatId {
+    pub fn actor(&self) -> Ref {
         let made = self.kernel.spawn("actor", &Vec::<Step>::new());
-        self.settled(&made.expect("the spawn is taken"))
-            .expect("an actor starts")
+        let made = self.settled(&made.expect("the spawn is taken"));
+        Ref::to(made.expect("an actor starts"))
     }
 
     /// Makes that many actors in one input.
@@ -162,11 +165,11 @@ impl Host {
     /// When they are not made.
     #[must_use]
     #[track_caller]
-    pub fn actors(&self, count: usize) -> Vec<VatId> {
+    pub fn actors(&self, count: usize) -> Vec<Ref> {
         let mut batch = self.kernel.batch();
         let none = Vec::<Step>::new();
         let ids = (0..count).map(|_| batch.spawn("actor", &none).expect("the batch takes it"));
-        let ids: Vec<VatId> = ids.collect();
+        let ids: Vec<Ref> = ids.map(Ref::to).collect();
         let made = self.settled(&batch.submit().expect("the batch is taken"));
         assert!(made.iter().all(Result::is_ok), "actors start: {made:?}");
         ids
@@ -177,7 +180,11 @@ impl Host {
     /// # Errors
     ///
     /// What the kernel says to them.
-    pub fn tell(&self, to: VatId, steps: &[Step]) -> Result<Ticket<Outcome>, SendError> {
+    pub fn tell(
+        &self,
+        to: impl Into<Target>,
+        steps: &[Step],
+    ) -> Result<Ticket<Outcome>, SendError> {
         self.kernel.send(to, PLAY, steps)
     }
 
@@ -187,7 +194,7 @@ impl Host {
     ///
     /// When none comes.
     #[track_caller]
-    pub fn play(&self, to: VatId, steps: &[Step]) -> Outcome {
+    pub fn play(&self, to: impl Into<Target>, steps: &[Step]) -> Outcome {
         self.settled(&self.tell(to, steps).expect("the message is taken"))
     }
 
@@ -198,7 +205,7 @@ impl Host {
     /// When they do not.
     #[must_use]
     #[track_caller]
-    pub fn said(&self, to: VatId, steps: &[Step]) -> Vec<Said> {
+    pub fn said(&self, to: impl Into<Target>, steps: &[Step]) -> Vec<Said> {
         said(&self.play(to, steps))
     }
 
@@ -209,9 +216,9 @@ impl Host {
     /// When it cannot be read.
     #[must_use]
     #[track_caller]
-    pub fn look(&self, at: VatId) -> Actor {
+    pub fn look(&self, at: impl Into<VatId>) -> Actor {
         self.kernel
-            .read(at, Actor::clone)
+            .read(at.into(), Actor::clone)
             .expect("the actor can be read")
     }
 

@@ -1,6 +1,6 @@
 //! A load of blocks that touches everything a vat can do, for tests that compare whole journals.
 
-use crankcase::{ActivityHash, Kernel, Outcome, SendError, Seq, Ticket, VatId, VatNumber};
+use crankcase::{ActivityHash, Kernel, Outcome, Ref, SendError, Seq, Ticket, VatId, VatNumber};
 
 use crate::actor::{Actor, PLAY, Step};
 use crate::luck::Luck;
@@ -22,16 +22,24 @@ pub fn request(block: u64) -> String {
 pub fn submit(kernel: &Kernel, block: u64) -> Result<Ticket<Vec<Outcome>>, SendError> {
     let mut batch = kernel.request(request(block)).batch();
     let mut luck = Luck::new(block);
+    let among: Vec<Ref> = (1..=ACTORS)
+        .map(|counter| Ref::to(actor(counter)))
+        .collect();
     for _ in 0..ACTORS {
         if block == 0 {
             batch.spawn("actor", &Vec::<Step>::new())?;
         } else {
-            let to = VatId::new(VatNumber::HOST, 1 + luck.below(ACTORS));
+            let to = actor(1 + luck.below(ACTORS));
             let hops = luck.below(12) as u32;
-            batch.send(to, PLAY, &vec![Step::Wander(hops, ACTORS)])?;
+            batch.send(to, PLAY, &vec![Step::Wander(hops, among.clone())])?;
         }
     }
     batch.submit()
+}
+
+/// The actor of that number, from 1.
+fn actor(number: u64) -> VatId {
+    VatId::new(VatNumber::HOST, number)
 }
 
 /// Where an order stands: two journals that agree in it are the same.
@@ -48,11 +56,12 @@ pub fn standing(kernel: &Kernel) -> (Seq, ActivityHash) {
 /// When one cannot be read.
 #[must_use]
 pub fn states(kernel: &Kernel) -> Vec<Actor> {
-    let ids = (1..=ACTORS).map(|counter| VatId::new(VatNumber::HOST, counter));
-    ids.map(|id| {
-        kernel
-            .read(id, Actor::clone)
-            .expect("the actor can be read")
-    })
-    .collect()
+    (1..=ACTORS)
+        .map(actor)
+        .map(|id| {
+            kernel
+                .read(id, Actor::clone)
+                .expect("the actor can be read")
+        })
+        .collect()
 }

@@ -4,17 +4,25 @@
 //! the crank commits, and are dropped when it does not.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::codec::put_bytes;
-use crate::ids::{CrankNumber, DeliveryId, Time, VatId, VatNumber};
+use crate::body::{Body, Resolution};
+use crate::codec::{put_bytes, put_varint};
+use crate::held::Held;
+use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time, VatId, VatNumber};
+use crate::keys;
 use crate::limits::{Limits, is_name};
-use crate::payload::encode_into;
-use crate::record::act::{write_send_head, write_spawn_head};
+use crate::live::Progress;
+use crate::payload::{Payload, PayloadError, decode, encode_into};
+use crate::record::Act;
+use crate::record::act::{KEPT, write_send_head, write_spawn_head, write_watch_head};
+use crate::reference::{Promise, Ref, Reference, Slot, Target, each_reference, put_slots};
 use crate::rejection::{Cause, Rejection};
 use crate::store::{self, Rows, Writes};
 use crate::vat::Kinds;
@@ -31,7 +39,7 @@ pub enum Exit {
 /// What one crank has gathered; its vectors are reused from crank to crank.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    /// Encoded sends and spawns, in order.
+    /// Encoded sends, spawns, promises and watches, in order.
     pub(crate) acts: Vec<u8>,
     /// Store writes, by key.
     pub(crate) writes: Writes,
@@ -41,8 +49,23 @@ pub(crate) struct Gathered {
     pub(crate) calls: u32,
     /// Vats made.
     pub(crate) spawned: u64,
+    /// Objects made.
+    pub(crate) objects: u64,
+    /// Where in `acts` the first byte stands of each act that made a promise.
+    pub(crate) promises: Vec<usize>,
+    /// Promises made for the vat itself to decide, by counter.
+    pub(crate) to_decide: Vec<u64>,
+    /// Promises that the vat decided, by counter, with the encoded resolutions.
+    pub(crate) decided: Vec<(u64, Vec<u8>)>,
+    /// References that the crank read from the store or from an object.
+    pub(crate) read: Held,
+    /// How much more or less often rows of the store hold references.
+    pub(crate) row_changes: Vec<(Reference, i64)>,
+    /// Own objects that were given away.
+    pub(crate) given_away: Vec<u64>,
     /// Arguments on their way into `acts`.
     args: Vec<u8>,
+    slots: Vec<Slot>,
 }
 
 impl Gathered {
@@ -52,7 +75,56 @@ impl Gathered {
         self.write_bytes = 0;
         self.calls = 0;
         self.spawned = 0;
+        self.objects = 0;
+        self.promises.clear();
+        self.to_decide.clear();
+        self.decided.clear();
+        self.read.clear();
+        self.row_changes.clear();
+        self.given_away.clear();
         self.args.clear();
+        self.slots.clear();
+    }
+
+    /// Marks that someone keeps the promise that the act of that number made.
+    fn keep(&mut self, index: usize) {
+        self.acts[self.promises[index]] |= KEPT;
+    }
+
+    pub(crate) fn is_kept(&self, index: usize) -> bool {
+        self.acts[self.promises[index]] & KEPT != 0
+    }
+
+    /// Writes or removes a row whose value holds references, and notes what that changes.
+    pub(crate) fn write_holding(&mut self, rows: &Rows, key: &[u8], value: Option<Vec<u8>>) {
+        let old = store::get(rows, &self.writes, key).map(<[u8]>::to_vec);
+        let mut promises: Vec<(PromiseId, bool)> = Vec::new();
+        for (value, change) in [(&old, -1), (&value, 1)] {
+            let Some(body) = value.as_deref().and_then(|value| Body::read(value).ok()) else {
+                continue;
+            };
+            // Only bodies are written here, and what is read back is what was written.
+            let _ = body.each_reference(&mut |reference| {
+                self.row_changes.push((reference, change));
+                if let Reference::Promise(promise) = reference {
+                    promises.push((promise, change > 0));
+                }
+            });
+        }
+        for (promise, holds) in promises {
+            let value: Option<&[u8]> = if holds { Some(&[]) } else { None };
+            self.write(&keys::holder(promise, key), value);
+        }
+        self.write(key, value.as_deref());
+    }
+
+    pub(crate) fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.write_bytes += key.len() + value.map_or(0, <[u8]>::len) + 16;
+        if let Some(slot) = self.writes.get_mut(key) {
+            *slot = value.map(Into::into);
+        } else {
+            self.writes.insert(key.into(), value.map(Into::into));
+        }
     }
 }
 
@@ -83,55 +155,42 @@ pub struct Crank<'a> {
     pub(crate) now: Time,
     pub(crate) shared: &'a Shared,
     pub(crate) rows: &'a Rows,
-    /// Vats that the vat made in earlier cranks.
-    pub(crate) spawned_before: u64,
+    /// What the vat made in earlier cranks.
+    pub(crate) before: &'a Progress,
+    /// The references of the vat's state.
+    pub(crate) held: &'a Held,
+    /// The references that came with the delivery.
+    pub(crate) came: &'a Held,
+    /// The number of the object that handles the delivery.
+    pub(crate) object: u64,
+    /// Promises of earlier cranks that the vat is to decide, by counter.
+    pub(crate) to_decide: &'a BTreeSet<u64>,
     pub(crate) gathered: RefCell<&'a mut Gathered>,
     pub(crate) doom: RefCell<Option<Rejection>>,
     pub(crate) doomed: Cell<bool>,
     pub(crate) exit: Cell<Option<Exit>>,
-    random: RefCell<Option<blake3::OutputReader>>,
-    stays_on_its_thread: PhantomData<*const ()>,
+    pub(crate) random: RefCell<Option<blake3::OutputReader>>,
+    pub(crate) stays_on_its_thread: PhantomData<*const ()>,
 }
 
 impl<'a> Crank<'a> {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, which has these as fields"
-    )]
-    #[inline]
-    pub(crate) const fn new(
-        id: VatId,
-        vat_number: VatNumber,
-        number: CrankNumber,
-        delivery: DeliveryId,
-        now: Time,
-        shared: &'a Shared,
-        rows: &'a Rows,
-        spawned_before: u64,
-        gathered: &'a mut Gathered,
-    ) -> Self {
-        Self {
-            id,
-            vat_number,
-            number,
-            delivery,
-            now,
-            shared,
-            rows,
-            spawned_before,
-            gathered: RefCell::new(gathered),
-            doom: RefCell::new(None),
-            doomed: Cell::new(false),
-            exit: Cell::new(None),
-            random: RefCell::new(None),
-            stays_on_its_thread: PhantomData,
-        }
-    }
-
     /// The vat's own id.
     #[must_use]
-    pub const fn me(&self) -> VatId {
+    pub const fn id(&self) -> VatId {
         self.id
+    }
+
+    /// A reference to the vat's root.
+    #[must_use]
+    pub fn me(&self) -> Ref {
+        Ref::to(self.id)
+    }
+
+    /// A reference to the object that handles this delivery: the vat's root, or one that it
+    /// [made](Self::object).
+    #[must_use]
+    pub fn this(&self) -> Ref {
+        Ref::to(ObjectId::new(self.id, self.object))
     }
 
     /// The number of this crank in its vat, from 1.
@@ -174,54 +233,257 @@ impl<'a> Crank<'a> {
             .fill(out);
     }
 
-    /// Sends a message. It is delivered after this crank's record has its place in the order,
-    /// behind every message that this vat sent to the same vat before.
+    /// Sends a message to an object or a promise, and gives the promise of its outcome. It is
+    /// delivered after this crank's record has its place in the order, behind every message that
+    /// this vat sent through the same reference before. A message to a promise waits in it until
+    /// it comes to an object, and takes its place then; when it comes to something else, the
+    /// message is rejected.
     ///
-    /// Illegal, and dooms the crank: a malformed method name, arguments that cannot be encoded or
-    /// are larger than [`Limits::payload_bytes`], use after [`exit`](Self::exit).
+    /// The promise that nobody keeps costs nothing: it is there only if it is sent to, watched,
+    /// passed on, stored or answered with in this crank.
+    ///
+    /// Illegal, and dooms the crank: a receiver or a reference in the arguments that the vat does
+    /// not have ([`Ref`]); a malformed method name; arguments that cannot be encoded or are larger
+    /// than [`Limits::payload_bytes`]; use after [`exit`](Self::exit).
     #[inline]
-    pub fn send<T: Serialize + ?Sized>(&self, to: VatId, method: &str, args: &T) {
-        if !is_name(method) {
-            return self.doom(Cause::Illegal, "method_name", || {
-                format!("{method:?} cannot name a method: 1 to 255 bytes, no control characters")
-            });
+    pub fn send<T: Serialize + ?Sized>(
+        &self,
+        to: impl Into<Target>,
+        method: &str,
+        args: &T,
+    ) -> Promise {
+        let Target(to) = to.into();
+        if !self.check_name("method_name", method) {
+            return self.no_promise();
         }
-        let Some(gathered) = self.gather() else {
-            return;
+        let Some(mut gathered) = self.gather() else {
+            return self.no_promise();
         };
-        gathered.act_with_args(self, args, |acts| write_send_head(acts, to, method), |_| {});
+        if !gathered.encode(self, args) || !gathered.check(self, &to, false) {
+            return self.no_promise();
+        }
+        if let Slot::Settled(resolution) = &to {
+            let why = match Resolution::read(resolution) {
+                Ok(Resolution::Rejected(why)) => why,
+                _ => not_callable(),
+            };
+            drop(gathered);
+            return self.rejected(why);
+        }
+        let at = gathered.gathered.acts.len();
+        write_send_head(&mut gathered.gathered.acts, &to, method);
+        gathered.finish_act(self);
+        self.promised(&mut gathered, at)
     }
 
-    /// Makes a vat of a kind that the host has registered. The id can be sent to at once; the
-    /// vat's first crank is its `create` with these arguments, and messages wait behind it.
+    /// Makes a vat of a kind that the host has registered. It can be sent to at once; the vat's
+    /// first crank is its `create` with these arguments, and messages wait behind it.
     ///
     /// Illegal, and dooms the crank: a kind that the host does not have, and what is illegal for
-    /// [`send`](Self::send). The id that is returned then names nothing.
-    pub fn spawn<T: Serialize + ?Sized>(&self, kind: &str, args: &T) -> VatId {
-        let nothing = VatId::new(self.vat_number, u64::MAX);
+    /// [`send`](Self::send). The reference that is returned then leads nowhere.
+    pub fn spawn<T: Serialize + ?Sized>(&self, kind: &str, args: &T) -> Ref {
+        let nothing = Ref::to(VatId::new(self.vat_number, u64::MAX));
         let Some(version) = self.shared.kinds.get(kind).map(|known| known.version()) else {
             self.doom(Cause::Illegal, "unknown_kind", || {
                 format!("no kind {kind:?} is registered with this host")
             });
             return nothing;
         };
-        let Some(gathered) = self.gather() else {
+        let Some(mut gathered) = self.gather() else {
             return nothing;
         };
-        let counter = self.spawned_before + gathered.gathered.spawned + 1;
-        gathered.act_with_args(
-            self,
-            args,
-            |acts| {
-                write_spawn_head(acts, counter, kind, version);
-            },
-            |gathered| {
-                put_bytes(&mut gathered.acts, b"");
-                // Not before the act stands: a Serialize that panics may be caught by the vat.
-                gathered.spawned += 1;
-            },
-        );
-        VatId::new(self.vat_number, counter)
+        if !gathered.encode(self, args) {
+            return nothing;
+        }
+        // Not before the arguments stand: a Serialize that panics may be caught by the vat.
+        gathered.gathered.spawned += 1;
+        let counter = self.before.spawned + gathered.gathered.spawned;
+        write_spawn_head(&mut gathered.gathered.acts, counter, kind, version);
+        gathered.finish_act(self);
+        put_bytes(&mut gathered.gathered.acts, b"");
+        Ref::to(VatId::new(self.vat_number, counter))
+    }
+
+    /// Makes a promise that this vat, and nobody else, decides: with [`fulfil`](Self::fulfil) or
+    /// [`reject`](Self::reject), in this crank or in a later one. To decide it later the vat must
+    /// keep it, or get it back. When the vat ends undecided, the promise is rejected.
+    ///
+    /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
+    pub fn promise(&self) -> Promise {
+        let Some(mut gathered) = self.gather() else {
+            return self.no_promise();
+        };
+        let at = gathered.gathered.acts.len();
+        Act::Promise { kept: false }.write(&mut gathered.gathered.acts);
+        gathered.count_call(self);
+        let promise = self.promised(&mut gathered, at);
+        if let Some(id) = promise.id() {
+            gathered.gathered.to_decide.push(id.counter);
+        }
+        promise
+    }
+
+    /// Fulfils a promise that this vat made. A value that is just a reference resolves it to that:
+    /// to an object, to which the messages go that wait in it; or to another promise, which it
+    /// follows from now on. A promise that would follow itself is rejected
+    /// ([`Cause::Cycle`]).
+    ///
+    /// Illegal, and dooms the crank: a promise that this vat did not make or has decided already,
+    /// and what is illegal for [`send`](Self::send).
+    pub fn fulfil<T: Serialize + ?Sized>(&self, promise: &Promise, value: &T) {
+        let Some(mut gathered) = self.gather() else {
+            return;
+        };
+        if !gathered.encode(self, value) {
+            return;
+        }
+        let mut resolution = vec![0];
+        let parts = &gathered.gathered;
+        Body::put(&mut resolution, &parts.slots, &parts.args);
+        self.decide(&mut gathered, promise, resolution);
+    }
+
+    /// Rejects a promise that this vat made.
+    ///
+    /// Illegal, and dooms the crank: what is illegal for [`fulfil`](Self::fulfil).
+    pub fn reject(&self, promise: &Promise, why: Rejection) {
+        if let Some(mut gathered) = self.gather() {
+            let resolution = Resolution::Rejected(why).to_bytes();
+            self.decide(&mut gathered, promise, resolution);
+        }
+    }
+
+    /// A promise that is fulfilled with a value.
+    ///
+    /// Illegal, and dooms the crank: what is illegal for [`send`](Self::send).
+    pub fn resolved<T: Serialize + ?Sized>(&self, value: &T) -> Promise {
+        let promise = self.promise();
+        self.fulfil(&promise, value);
+        promise
+    }
+
+    /// A promise that is rejected. A crank that answers with one keeps its effects and still tells
+    /// whoever asked that the answer is no; a crank that returns `Err` keeps nothing.
+    ///
+    /// ```
+    /// # use crankcase_vat::{Answer, Crank, Rejection};
+    /// fn declined(cx: &Crank<'_>) -> Answer {
+    ///     cx.set(b"declined", b"1"); // kept
+    ///     Ok(cx.rejected(Rejection::new("declined", "not today")).into())
+    /// }
+    /// ```
+    pub fn rejected(&self, why: Rejection) -> Promise {
+        let promise = self.promise();
+        self.reject(&promise, why);
+        promise
+    }
+
+    /// Watches a promise: once it comes to its end, the vat's
+    /// [`notified`](crate::Vat::notified) is called with this method and context, in a crank of its
+    /// own, whatever happened to the vat, the kernel or the machine in between. What that returns
+    /// is what the promise comes to that is given here; when the vat ends before, that promise is
+    /// rejected. So nothing that was watched ends unseen.
+    ///
+    /// Illegal, and dooms the crank: a promise that the vat does not have, and what is illegal for
+    /// [`send`](Self::send).
+    pub fn watch<T: Serialize + ?Sized>(
+        &self,
+        promise: impl Into<Target>,
+        method: &str,
+        context: &T,
+    ) -> Promise {
+        let Target(on) = promise.into();
+        if !self.check_name("method_name", method) {
+            return self.no_promise();
+        }
+        let Some(mut gathered) = self.gather() else {
+            return self.no_promise();
+        };
+        if !gathered.encode(self, context) || !gathered.check(self, &on, true) {
+            return self.no_promise();
+        }
+        let at = gathered.gathered.acts.len();
+        write_watch_head(&mut gathered.gathered.acts, &on, self.object, method);
+        gathered.finish_act(self);
+        self.promised(&mut gathered, at)
+    }
+
+    /// Makes an object in this vat, beside its root, with a state of its own. Messages for it come
+    /// to [`receive_at`](crate::Vat::receive_at). A reference to it is a capability of its own:
+    /// what it does not offer, its holder cannot do. When nobody outside holds it any more the vat
+    /// is [told](crate::Vat::dropped), and by default it is removed.
+    ///
+    /// Illegal, and dooms the crank: what is illegal for [`send`](Self::send).
+    pub fn object<T: Serialize + ?Sized>(&self, kind: &str, state: &T) -> Ref {
+        let nothing = Ref::to(ObjectId::new(self.id, u64::MAX));
+        if !self.check_name("object_kind", kind) {
+            return nothing;
+        }
+        let Some(mut gathered) = self.gather() else {
+            return nothing;
+        };
+        let number = self.before.objects + gathered.gathered.objects + 1;
+        if !gathered.put_object(self, number, kind, state) {
+            return nothing;
+        }
+        gathered.gathered.objects += 1;
+        Ref::to(ObjectId::new(self.id, number))
+    }
+
+    /// Changes the state of an object of this vat.
+    ///
+    /// Illegal, and dooms the crank: an object that is not there, and what is illegal for
+    /// [`send`](Self::send).
+    pub fn set_object<T: Serialize + ?Sized>(&self, number: u64, state: &T) {
+        let Some(object) = self.read_object(number) else {
+            return self.doom(Cause::Illegal, "no_such_object", || {
+                format!("this vat has no object {number}")
+            });
+        };
+        if let Some(mut gathered) = self.gather() {
+            gathered.put_object(self, number, object.kind(), state);
+        }
+    }
+
+    /// An object of this vat as it is now.
+    ///
+    /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
+    pub fn read_object(&self, number: u64) -> Option<crate::Object> {
+        let key = keys::object(number);
+        let mut gathered = self.gather()?;
+        let value = store::get(self.rows, &gathered.gathered.writes, &key)?.to_vec();
+        let object = object_in(number, &value);
+        let object = object.and_then(|(object, slots)| {
+            gathered.gathered.read.add(&slots).ok()?;
+            Some(object)
+        });
+        if object.is_none() {
+            self.doom(Cause::State, "object", || {
+                format!("the state of object {number} cannot be read")
+            });
+        }
+        object
+    }
+
+    /// Removes an object of this vat. Messages for it are rejected from now on
+    /// ([`Cause::NoSuchObject`]). One that is not there is no error.
+    ///
+    /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
+    pub fn remove_object(&self, number: u64) {
+        if let Some(mut gathered) = self.gather() {
+            let rows = self.rows;
+            gathered
+                .gathered
+                .write_holding(rows, &keys::object(number), None);
+            gathered.count_call(self);
+        }
+    }
+
+    /// Whether the state of this vat, as it was before this crank, holds one of its own objects.
+    #[must_use]
+    pub fn keeps_object(&self, number: u64) -> bool {
+        let object = ObjectId::new(self.id, number);
+        self.held.contains(Reference::Object(object))
     }
 
     /// Ends the vat with this crank. Nothing may be done with the crank afterwards; what was sent
@@ -237,7 +499,8 @@ impl<'a> Crank<'a> {
     /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         let gathered = self.look()?;
-        store::get(self.rows, &gathered.writes, key).map(<[u8]>::to_vec)
+        let key = keys::in_room(keys::PLAIN, key);
+        store::get(self.rows, &gathered.writes, &key).map(<[u8]>::to_vec)
     }
 
     /// Writes a row of the vat's store.
@@ -271,64 +534,252 @@ impl<'a> Crank<'a> {
     /// seen, rows behind it are not.
     ///
     /// ```
-    /// # use crankcase_vat::{Crank, VatId};
-    /// fn pay_all(cx: &Crank<'_>, to: VatId) {
+    /// # use crankcase_vat::{Crank, Ref};
+    /// fn pay_all(cx: &Crank<'_>, to: Ref) {
     ///     for (_key, value) in cx.range::<&[u8], _>(&b"due/"[..]..&b"due0"[..]) {
     ///         cx.send(to, "pay", &value);
     ///     }
     /// }
     /// ```
     pub fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor<'_, 'a> {
-        let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        Cursor {
-            crank: self,
-            low: own(range.start_bound()),
-            high: own(range.end_bound()),
-            forward: true,
-        }
+        self.walk(keys::PLAIN, range)
     }
 
     /// Walks the rows whose keys begin with `prefix`.
     pub fn prefix(&self, prefix: &[u8]) -> Cursor<'_, 'a> {
-        // The first key behind all that begin with the prefix: its last byte below 255, raised.
-        let mut end = prefix.to_vec();
-        while end.last() == Some(&u8::MAX) {
-            end.pop();
+        self.walk_prefix(keys::PLAIN, prefix)
+    }
+
+    /// Writes a row whose value is encoded and may hold references. Such rows are apart from those
+    /// of [`set`](Self::set): the same key names another row there. Writing one reads the row that
+    /// was there, to know what is let go of.
+    ///
+    /// Illegal, and dooms the crank: a reference that the vat does not have, and what is illegal
+    /// for [`set`](Self::set).
+    pub fn set_holding<T: Serialize + ?Sized>(&self, key: &[u8], value: &T) {
+        if !self.check_key(key) {
+            return;
         }
-        let high = match end.last_mut() {
-            Some(last) => {
-                *last += 1;
-                Bound::Excluded(end)
-            }
-            None => Bound::Unbounded,
+        let Some(mut gathered) = self.gather() else {
+            return;
         };
+        if !gathered.encode_with(self, value, |limits| limits.value_bytes, false) {
+            return;
+        }
+        let parts = &mut **gathered.gathered;
+        let mut body = Vec::with_capacity(parts.args.len() + 1);
+        Body::put(&mut body, &parts.slots, &parts.args);
+        parts.write_holding(self.rows, &keys::in_room(keys::WITH_REFS, key), Some(body));
+        gathered.count_call(self);
+    }
+
+    /// The value of a row that [`set_holding`](Self::set_holding) wrote, with this crank's own
+    /// writes. The references in it may be used in this crank.
+    ///
+    /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Decode`] when it is no `T`.
+    pub fn get_holding<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, PayloadError> {
+        let Some(mut gathered) = self.gather() else {
+            return Ok(None);
+        };
+        let key = keys::in_room(keys::WITH_REFS, key);
+        let row = store::get(self.rows, &gathered.gathered.writes, &key).map(<[u8]>::to_vec);
+        row.map(|row| gathered.decode(&row)).transpose()
+    }
+
+    /// Removes a row that [`set_holding`](Self::set_holding) wrote; one that is not there is no
+    /// error.
+    ///
+    /// Illegal, and dooms the crank: what is illegal for [`delete`](Self::delete).
+    pub fn delete_holding(&self, key: &[u8]) {
+        if !self.check_key(key) {
+            return;
+        }
+        if let Some(mut gathered) = self.gather() {
+            let key = keys::in_room(keys::WITH_REFS, key);
+            gathered.gathered.write_holding(self.rows, &key, None);
+            gathered.count_call(self);
+        }
+    }
+
+    /// Walks the rows that [`set_holding`](Self::set_holding) wrote, as [`range`](Self::range) does
+    /// with the others.
+    pub fn range_holding<T: DeserializeOwned, K: AsRef<[u8]>, R: RangeBounds<K>>(
+        &self,
+        range: R,
+    ) -> HoldingCursor<'_, 'a, T> {
+        HoldingCursor {
+            rows: self.walk(keys::WITH_REFS, range),
+            value: PhantomData,
+        }
+    }
+
+    fn walk<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, room: u8, range: R) -> Cursor<'_, 'a> {
+        let own = |bound: Bound<&K>| bound.map(|key| keys::in_room(room, key.as_ref()));
         Cursor {
             crank: self,
-            low: Bound::Included(prefix.to_vec()),
+            low: match own(range.start_bound()) {
+                Bound::Unbounded => Bound::Included(vec![room]),
+                bound => bound,
+            },
+            high: match own(range.end_bound()) {
+                Bound::Unbounded => Bound::Excluded(vec![room + 1]),
+                bound => bound,
+            },
+            forward: true,
+        }
+    }
+
+    fn walk_prefix(&self, room: u8, prefix: &[u8]) -> Cursor<'_, 'a> {
+        let (low, high) = store::prefix_bounds(&keys::in_room(room, prefix));
+        Cursor {
+            crank: self,
+            low,
             high,
             forward: true,
         }
     }
 
-    fn write(&self, key: &[u8], value: Option<&[u8]>) {
+    fn check_key(&self, key: &[u8]) -> bool {
         let limit = self.shared.limits.key_bytes.min(Limits::MAX_KEY_BYTES);
-        if key.is_empty() || key.len() > limit {
-            return self.doom(Cause::Illegal, "key", || {
+        let good = !key.is_empty() && key.len() <= limit;
+        if !good {
+            self.doom(Cause::Illegal, "key", || {
                 format!("a key of {} bytes: a key has 1 to {limit} bytes", key.len())
             });
+        }
+        good
+    }
+
+    fn check_name(&self, code: &str, name: &str) -> bool {
+        let good = is_name(name);
+        if !good {
+            self.doom(Cause::Illegal, code, || {
+                format!("{name:?} is no name: 1 to 255 bytes, no control characters")
+            });
+        }
+        good
+    }
+
+    fn write(&self, key: &[u8], value: Option<&[u8]>) {
+        if !self.check_key(key) {
+            return;
         }
         let Some(mut gathered) = self.gather() else {
             return;
         };
-        let gathered = &mut **gathered.gathered;
-        gathered.calls += 1;
-        gathered.write_bytes += key.len() + value.map_or(0, <[u8]>::len) + 16;
-        if let Some(slot) = gathered.writes.get_mut(key) {
-            *slot = value.map(Into::into);
-        } else {
-            gathered.writes.insert(key.into(), value.map(Into::into));
+        gathered
+            .gathered
+            .write(&keys::in_room(keys::PLAIN, key), value);
+        gathered.count_call(self);
+    }
+
+    /// The promise that the act at `at` makes.
+    #[inline]
+    fn promised(&self, gathered: &mut Gathering<'_, 'a>, at: usize) -> Promise {
+        gathered.gathered.promises.push(at);
+        let counter = self.before.promised + gathered.gathered.promises.len() as u64;
+        Promise::pending(PromiseId::new(self.vat_number, counter))
+    }
+
+    /// What stands for a promise in a doomed crank.
+    #[cold]
+    fn no_promise(&self) -> Promise {
+        Promise::pending(PromiseId::new(self.vat_number, u64::MAX))
+    }
+
+    /// The position among the promises that this crank made.
+    #[inline]
+    pub(crate) fn made_here(&self, promise: PromiseId, gathered: &Gathered) -> Option<usize> {
+        let index = promise.counter.checked_sub(self.before.promised + 1)?;
+        let index = usize::try_from(index).ok()?;
+        (promise.maker == self.vat_number && index < gathered.promises.len()).then_some(index)
+    }
+
+    fn decide(&self, gathered: &mut Gathering<'_, 'a>, promise: &Promise, resolution: Vec<u8>) {
+        let parts = &mut **gathered.gathered;
+        let id = promise.id().filter(|id| id.maker == self.vat_number);
+        let mine = id.filter(|id| {
+            let known = self.made_here(*id, parts).is_some()
+                || self.may_use(Reference::Promise(*id), parts);
+            known
+                && (self.to_decide.contains(&id.counter) || parts.to_decide.contains(&id.counter))
+                && !parts
+                    .decided
+                    .iter()
+                    .any(|(counter, _)| *counter == id.counter)
+        });
+        let Some(id) = mine else {
+            return self.doom(Cause::Illegal, "not_decider", || {
+                format!("{promise:?} is not this vat's to decide, or was decided before")
+            });
+        };
+        parts.decided.push((id.counter, resolution));
+        gathered.count_call(self);
+    }
+
+    /// Whether the vat has a reference to something that it did not make in this crank.
+    #[inline]
+    fn may_use(&self, reference: Reference, gathered: &Gathered) -> bool {
+        self.held.contains(reference)
+            || self.came.contains(reference)
+            || gathered.read.contains(reference)
+    }
+
+    /// Checks that the vat has what it uses, and marks promises of this crank as kept.
+    #[inline]
+    fn check_reference(&self, reference: Reference, gathered: &mut Gathered, away: bool) -> bool {
+        match reference {
+            Reference::Object(object) => {
+                let vat = object.vat;
+                if vat == self.id {
+                    if away && !object.is_root() {
+                        gathered.given_away.push(object.number);
+                    }
+                    return object.number <= self.before.objects + gathered.objects;
+                }
+                let made_here = object.is_root()
+                    && vat.creator == self.vat_number
+                    && vat.counter > self.before.spawned
+                    && vat.counter - self.before.spawned <= gathered.spawned;
+                made_here || self.may_use(reference, gathered)
+            }
+            Reference::Promise(promise) => match self.made_here(promise, gathered) {
+                Some(index) => {
+                    gathered.keep(index);
+                    true
+                }
+                None => self.may_use(reference, gathered),
+            },
         }
-        self.check_limits(gathered);
+    }
+
+    /// Checks references that leave the crank or that the vat stores; says no and dooms the crank
+    /// when the vat does not have one.
+    pub(crate) fn check_slots(&self, slots: &[Slot], gathered: &mut Gathered, away: bool) -> bool {
+        let mut forged = None;
+        let walked = each_reference(slots, &mut |reference| {
+            if !self.check_reference(reference, gathered, away) {
+                forged.get_or_insert(reference);
+            }
+        });
+        if let Some(reference) = forged {
+            self.doom(Cause::Illegal, "reference", || {
+                format!(
+                    "{reference} is used, which is neither in the vat's state, nor came with this \
+                     delivery, nor was made or read in this crank"
+                )
+            });
+            return false;
+        }
+        if let Err(error) = walked.and_then(|()| crate::reference::check_depth(slots)) {
+            self.doom(Cause::Illegal, "reference", || error.to_string());
+            return false;
+        }
+        true
     }
 
     /// Whether the crank may still act; acting after `exit` dooms it.
@@ -418,34 +869,150 @@ struct Gathering<'b, 'a> {
     gathered: std::cell::RefMut<'b, &'a mut Gathered>,
 }
 
-impl Gathering<'_, '_> {
-    /// Appends one act with encoded arguments: `head`, the arguments with their length, `tail`.
+impl<'a> Gathering<'_, 'a> {
+    /// Encodes what leaves the crank into the buffers, and checks its size and its references.
     #[inline]
-    fn act_with_args<T: Serialize + ?Sized>(
-        mut self,
-        crank: &Crank<'_>,
-        args: &T,
-        head: impl FnOnce(&mut Vec<u8>),
-        tail: impl FnOnce(&mut Gathered),
-    ) {
+    fn encode<T: Serialize + ?Sized>(&mut self, crank: &Crank<'a>, value: &T) -> bool {
+        self.encode_with(crank, value, |limits| limits.payload_bytes, true)
+    }
+
+    #[inline]
+    fn encode_with<T: Serialize + ?Sized>(
+        &mut self,
+        crank: &Crank<'a>,
+        value: &T,
+        limit: impl FnOnce(&Limits) -> usize,
+        away: bool,
+    ) -> bool {
         let gathered = &mut **self.gathered;
         gathered.args.clear();
-        if let Err(error) = encode_into(args, &mut gathered.args) {
-            return crank.doom(Cause::Illegal, "arguments", || error.to_string());
+        gathered.slots.clear();
+        if let Err(error) = encode_into(value, &mut gathered.args, &mut gathered.slots) {
+            crank.doom(Cause::Illegal, "arguments", || error.to_string());
+            return false;
         }
-        let limit = crank.shared.limits.payload_bytes;
-        if gathered.args.len() > limit {
-            let len = gathered.args.len();
-            return crank.doom(Cause::Illegal, "arguments", || {
-                format!("arguments of {len} bytes are above the limit of {limit} bytes")
+        let (len, limit) = (gathered.args.len(), limit(&crank.shared.limits));
+        if len > limit {
+            crank.doom(Cause::Illegal, "arguments", || {
+                format!("a payload of {len} bytes is above the limit of {limit} bytes")
             });
+            return false;
         }
-        gathered.calls += 1;
-        head(&mut gathered.acts);
-        put_bytes(&mut gathered.acts, &gathered.args);
-        tail(gathered);
-        crank.check_limits(gathered);
+        if gathered.slots.is_empty() {
+            return true;
+        }
+        let slots = std::mem::take(&mut gathered.slots);
+        let good = crank.check_slots(&slots, gathered, away);
+        gathered.slots = slots;
+        good
     }
+
+    /// Checks a reference that is used beside the encoded value.
+    #[inline]
+    fn check(&mut self, crank: &Crank<'a>, used: &Slot, away: bool) -> bool {
+        crank.check_slots(std::slice::from_ref(used), &mut self.gathered, away)
+    }
+
+    /// Appends the encoded value, with its length, to the act that was begun.
+    #[inline]
+    fn finish_act(&mut self, crank: &Crank<'a>) {
+        let gathered = &mut **self.gathered;
+        if gathered.slots.is_empty() {
+            put_varint(&mut gathered.acts, gathered.args.len() as u64 + 1);
+            gathered.acts.push(0);
+        } else {
+            let mut slots = Vec::with_capacity(16);
+            put_slots(&mut slots, &gathered.slots);
+            let len = slots.len() + gathered.args.len();
+            put_varint(&mut gathered.acts, len as u64);
+            gathered.acts.extend_from_slice(&slots);
+        }
+        gathered.acts.extend_from_slice(&gathered.args);
+        self.count_call(crank);
+    }
+
+    #[inline]
+    fn count_call(&mut self, crank: &Crank<'a>) {
+        self.gathered.calls += 1;
+        crank.check_limits(&self.gathered);
+    }
+
+    fn put_object<T: Serialize + ?Sized>(
+        &mut self,
+        crank: &Crank<'a>,
+        number: u64,
+        kind: &str,
+        state: &T,
+    ) -> bool {
+        if !self.encode_with(crank, state, |limits| limits.state_bytes, false) {
+            return false;
+        }
+        let gathered = &mut **self.gathered;
+        let mut body = Vec::with_capacity(gathered.args.len() + kind.len() + 2);
+        put_slots(&mut body, &gathered.slots);
+        put_bytes(&mut body, kind.as_bytes());
+        body.extend_from_slice(&gathered.args);
+        gathered.write_holding(crank.rows, &keys::object(number), Some(body));
+        self.count_call(crank);
+        true
+    }
+
+    /// Decodes the value of a row that holds references, which may then be used.
+    fn decode<T: DeserializeOwned>(&mut self, row: &[u8]) -> Result<T, PayloadError> {
+        let unreadable = |why: crate::DecodeError| PayloadError::Decode {
+            len: row.len(),
+            type_name: std::any::type_name::<T>(),
+            why: why.to_string(),
+        };
+        let body = Body::read(row).map_err(unreadable)?;
+        let slots = body.to_slots().map_err(unreadable)?;
+        self.gathered.read.add(&slots).map_err(unreadable)?;
+        decode(body.bytes(), &slots)
+    }
+}
+
+/// The object whose row that is, with its references.
+pub(crate) fn object_in(number: u64, row: &[u8]) -> Option<(crate::Object, Vec<Slot>)> {
+    let body = Body::read(row).ok()?;
+    let slots = body.to_slots().ok()?;
+    let mut reader = crate::codec::Reader::new(body.bytes());
+    let kind = reader.text("kind of an object").ok()?.to_owned();
+    let state = body.bytes()[reader.offset()..].to_vec();
+    let state = Payload::from_parts(state, slots.clone());
+    Some((crate::Object::new(number, kind, state), slots))
+}
+
+/// Why a message cannot be delivered to what a promise came to.
+pub(crate) fn not_callable() -> Rejection {
+    Rejection::with_cause(
+        Cause::NotCallable,
+        "not_callable",
+        "the promise came to a value that takes no messages",
+    )
+}
+
+/// The answer of a crank as a resolution, with a promise that was decided on the spot replaced by
+/// what it was decided to be.
+pub(crate) fn write_answer(crank: &Crank<'_>, answer: &Payload, out: &mut Vec<u8>) -> bool {
+    let mut gathered = crank.gathered.borrow_mut();
+    let gathered = &mut **gathered;
+    if let ([Slot::Promise(promise)], [0]) = (answer.slots(), answer.bytes())
+        && let Some(index) = crank.made_here(*promise, gathered)
+        && !gathered.is_kept(index)
+        && let Some((_, resolution)) = gathered
+            .decided
+            .iter()
+            .find(|(counter, _)| *counter == promise.counter)
+    {
+        out.extend_from_slice(resolution);
+        return true;
+    }
+    if !answer.slots().is_empty() && !crank.check_slots(answer.slots(), gathered, true) {
+        return false;
+    }
+    out.push(0);
+    Body::put(out, answer.slots(), answer.bytes());
+    true
 }
 
 /// A walk over the rows of a store; see [`Crank::range`].
@@ -475,14 +1042,41 @@ impl Iterator for Cursor<'_, '_> {
             self.high.as_ref().map(|key| &key[..]),
         );
         let (key, value) = store::edge(self.crank.rows, &gathered.writes, bounds, self.forward)?;
-        let row = (key.to_vec(), value.to_vec());
-        let passed = Bound::Excluded(row.0.clone());
+        let row = (key[1..].to_vec(), value.to_vec());
+        let passed = Bound::Excluded(key.to_vec());
         if self.forward {
             self.low = passed;
         } else {
             self.high = passed;
         }
         Some(row)
+    }
+}
+
+/// A walk over rows that hold references; see [`Crank::range_holding`].
+#[derive(Debug)]
+pub struct HoldingCursor<'c, 'a, T> {
+    rows: Cursor<'c, 'a>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> HoldingCursor<'_, '_, T> {
+    /// Turns the walk around, as [`Cursor::rev`] does.
+    #[must_use]
+    pub fn rev(mut self) -> Self {
+        self.rows = self.rows.rev();
+        self
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for HoldingCursor<'_, '_, T> {
+    type Item = (Vec<u8>, Result<T, PayloadError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, row) = self.rows.next()?;
+        let mut gathered = self.rows.crank.gather()?;
+        let value = gathered.decode(&row);
+        Some((key, value))
     }
 }
 

@@ -4,43 +4,125 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::body::Body;
 use crate::codec::{DecodeError, Reader};
-use crate::ids::{DeliveryId, Time};
-use crate::payload::{Payload, PayloadError, decode};
+use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time};
+use crate::payload::{Outcome, Payload, PayloadError, decode};
 use crate::record::Act;
+use crate::reference::Slot;
 
 /// The encoded bytes of a record, shared by the deliveries that stand in it.
 pub type RecordBytes = Arc<[u8]>;
 
-/// One delivery, waiting or taken: its identity, and where its body stands in the record that
-/// produced it. The body is not copied; it lives as long as a delivery of its record waits.
+/// Where an act stands: the record, and the offset in it.
 #[derive(Clone)]
+pub struct ActAt {
+    /// The record.
+    pub record: RecordBytes,
+    /// Where in it the act begins.
+    pub offset: usize,
+}
+
+impl ActAt {
+    /// Reads the act.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when none stands there, which means that the record was not validated
+    /// before.
+    #[inline]
+    pub fn read(&self) -> Result<Act<'_>, DecodeError> {
+        Act::read(&mut Reader::starting_at(&self.record, self.offset))
+    }
+}
+
+impl std::fmt::Debug for ActAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.read())
+    }
+}
+
+/// What is delivered. Bodies are not copied; they stand in the records that produced them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum What {
+    /// A message to the object that its act names, or a start.
+    Act(ActAt),
+    /// Something rarer.
+    Other(Box<Other>),
+}
+
+/// The rarer deliveries.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Other {
+    /// A message that was sent to a promise which came to an object of this vat.
+    Via {
+        /// The message.
+        act: ActAt,
+        /// The number of the object.
+        object: u64,
+    },
+    /// What a watched promise came to.
+    Outcome {
+        /// The watch.
+        act: ActAt,
+        /// The encoded resolution; nothing when the watch itself says it, because it was known
+        /// to the vat already.
+        resolution: Option<Arc<[u8]>>,
+    },
+    /// A promise that the vat keeps came to its end.
+    Settled {
+        /// The promise.
+        promise: PromiseId,
+        /// The encoded resolution.
+        resolution: Arc<[u8]>,
+    },
+    /// Nobody holds an object of the vat any more.
+    Dropped {
+        /// The number of the object.
+        object: u64,
+        /// The vat's last crank that was taken into account; if it gave the object away in a later
+        /// one, this says nothing.
+        counted: CrankNumber,
+    },
+    /// The vat has ended, and some of what it leaves is to be let go of.
+    Clean,
+}
+
+/// One delivery, waiting or taken.
+#[derive(Debug, Clone)]
 pub struct Delivery {
     id: DeliveryId,
     time: Time,
-    offset: usize,
-    record: RecordBytes,
     answer_wanted: bool,
+    what: What,
 }
 
 impl Delivery {
-    /// The delivery whose act stands at `offset` in `record`.
+    /// Puts a delivery together.
     #[must_use]
     #[inline]
-    pub const fn new(
-        id: DeliveryId,
-        time: Time,
-        record: RecordBytes,
-        offset: usize,
-        answer_wanted: bool,
-    ) -> Self {
+    pub const fn new(id: DeliveryId, time: Time, answer_wanted: bool, what: What) -> Self {
         Self {
             id,
             time,
-            offset,
-            record,
             answer_wanted,
+            what,
         }
+    }
+
+    /// The delivery whose act stands at `offset` in `record`.
+    #[must_use]
+    #[inline]
+    pub const fn of_act(
+        id: DeliveryId,
+        time: Time,
+        answer_wanted: bool,
+        record: RecordBytes,
+        offset: usize,
+    ) -> Self {
+        Self::new(id, time, answer_wanted, What::Act(ActAt { record, offset }))
     }
 
     /// Its identity.
@@ -57,40 +139,18 @@ impl Delivery {
         self.time
     }
 
-    /// Whether someone outside waits for the answer, so that the record must carry it.
+    /// Whether someone waits for the answer, so that the record must carry it.
     #[must_use]
     #[inline]
     pub const fn answer_wanted(&self) -> bool {
         self.answer_wanted
     }
 
-    /// Its body: a send or a spawn.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] when no delivery stands at the offset, which means that the record was
-    /// not validated before.
+    /// What is delivered.
+    #[must_use]
     #[inline]
-    pub fn act(&self) -> Result<Act<'_>, DecodeError> {
-        let act = Act::read(&mut Reader::starting_at(&self.record, self.offset))?;
-        if act.is_delivery() {
-            Ok(act)
-        } else {
-            Err(DecodeError::Invalid {
-                what: "delivery",
-                offset: self.offset,
-            })
-        }
-    }
-}
-
-impl std::fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery")
-            .field("id", &self.id)
-            .field("time", &self.time)
-            .field("act", &self.act())
-            .finish_non_exhaustive()
+    pub const fn what(&self) -> &What {
+        &self.what
     }
 }
 
@@ -99,12 +159,17 @@ impl std::fmt::Debug for Delivery {
 pub struct Message<'a> {
     method: &'a str,
     args: &'a [u8],
+    slots: &'a [Slot],
 }
 
 impl<'a> Message<'a> {
     #[inline]
-    pub(crate) const fn new(method: &'a str, args: &'a [u8]) -> Self {
-        Self { method, args }
+    pub(crate) const fn new(method: &'a str, args: &'a [u8], slots: &'a [Slot]) -> Self {
+        Self {
+            method,
+            args,
+            slots,
+        }
     }
 
     /// The method's name.
@@ -122,10 +187,10 @@ impl<'a> Message<'a> {
     /// [`Rejection`](crate::Rejection) with `?`.
     #[inline]
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        decode(self.args)
+        decode(self.args, self.slots)
     }
 
-    /// The arguments, as they came.
+    /// The bytes of the arguments, as they came.
     #[must_use]
     pub const fn arg_bytes(&self) -> &'a [u8] {
         self.args
@@ -134,6 +199,135 @@ impl<'a> Message<'a> {
     /// A copy of the arguments.
     #[must_use]
     pub fn payload(&self) -> Payload {
-        Payload::from_bytes(self.args.to_vec())
+        Payload::from_parts(self.args.to_vec(), self.slots.to_vec())
     }
+}
+
+/// What a watched promise came to, as the vat that watches sees it.
+#[derive(Debug)]
+pub struct Notice<'a> {
+    method: &'a str,
+    context: &'a [u8],
+    slots: &'a [Slot],
+    object: u64,
+    outcome: Outcome,
+}
+
+impl<'a> Notice<'a> {
+    pub(crate) const fn new(
+        method: &'a str,
+        context: &'a [u8],
+        slots: &'a [Slot],
+        object: u64,
+        outcome: Outcome,
+    ) -> Self {
+        Self {
+            method,
+            context,
+            slots,
+            object,
+            outcome,
+        }
+    }
+
+    /// The name under which it was watched.
+    #[must_use]
+    pub const fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The number of the object that watched; [`ObjectId::ROOT`] for the vat's root.
+    #[must_use]
+    pub const fn object(&self) -> u64 {
+        self.object
+    }
+
+    /// What was to be known now, decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Decode`] when it is no `T`.
+    pub fn context<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        decode(self.context, self.slots)
+    }
+
+    /// What the promise came to.
+    pub const fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// The value that the promise came to, decoded; a rejection is passed on with `?`.
+    ///
+    /// # Errors
+    ///
+    /// The promise's rejection, or that the value is no `T`.
+    pub fn value<T: DeserializeOwned>(&self) -> Result<T, crate::Rejection> {
+        match &self.outcome {
+            Ok(payload) => Ok(payload.decode()?),
+            Err(rejection) => Err(rejection.clone()),
+        }
+    }
+}
+
+/// An object of the vat beside its root, as it is when a message for it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    number: u64,
+    kind: String,
+    state: Payload,
+}
+
+impl Object {
+    pub(crate) const fn new(number: u64, kind: String, state: Payload) -> Self {
+        Self {
+            number,
+            kind,
+            state,
+        }
+    }
+
+    /// Its number in the vat, from 1.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The name of what it is, as it was made.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Its state, decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Decode`] when it is no `T`.
+    pub fn state<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        self.state.decode()
+    }
+}
+
+/// The number of the object that a message's act names, or the root's.
+pub(crate) const fn object_of(to: &Slot) -> u64 {
+    match to {
+        Slot::Object(object) => object.number,
+        _ => ObjectId::ROOT,
+    }
+}
+
+/// The outcome that stands in a watch of what was known already.
+pub(crate) fn known_outcome(on: &Slot) -> Option<Outcome> {
+    crate::Promise::of_slot(on.clone()).outcome()
+}
+
+/// A body's payload with its references, for reading.
+pub(crate) fn parts<'a>(body: &Body<'a>, slots: &mut Vec<Slot>) -> Result<&'a [u8], DecodeError> {
+    slots.clear();
+    if body.has_slots() {
+        for slot in body.slots() {
+            slots.push(slot?);
+        }
+    }
+    Ok(body.bytes())
 }

@@ -174,6 +174,158 @@ impl FromStr for VatId {
     }
 }
 
+/// The name of an object in a vat: the vat's root, number 0, or one that the vat made beside it.
+///
+/// A name can be written down and compared. What may be used by a vat is a
+/// [`Ref`](crate::Ref) that it was given.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// The vat that it lives in.
+    pub vat: VatId,
+    /// Its number there; 0 is the root.
+    pub number: u64,
+}
+
+impl ObjectId {
+    /// The number of a vat's root.
+    pub const ROOT: u64 = 0;
+
+    /// Puts a name together.
+    #[must_use]
+    pub const fn new(vat: VatId, number: u64) -> Self {
+        Self { vat, number }
+    }
+
+    /// The root of a vat.
+    #[must_use]
+    pub const fn root(vat: VatId) -> Self {
+        Self::new(vat, Self::ROOT)
+    }
+
+    /// Whether it is its vat's root, which lives as long as the vat.
+    #[must_use]
+    pub const fn is_root(self) -> bool {
+        self.number == Self::ROOT
+    }
+}
+
+impl From<VatId> for ObjectId {
+    fn from(vat: VatId) -> Self {
+        Self::root(vat)
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_root() {
+            true => write!(f, "{}", self.vat),
+            false => write!(f, "{}/{}", self.vat, self.number),
+        }
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not an [`ObjectId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is not an object: write it as `v<creator>.<counter>` for a vat's root, or as \
+     `v<creator>.<counter>/<number>`"
+)]
+pub struct ObjectIdError {
+    /// The text as it was given.
+    pub text: String,
+}
+
+impl FromStr for ObjectId {
+    type Err = ObjectIdError;
+
+    fn from_str(text: &str) -> Result<Self, ObjectIdError> {
+        let wrong = || ObjectIdError {
+            text: text.to_owned(),
+        };
+        let (vat, number) = match text.split_once('/') {
+            Some((vat, number)) => (vat, number.parse().map_err(|_| wrong())?),
+            None => (text, Self::ROOT),
+        };
+        Ok(Self::new(vat.parse().map_err(|_| wrong())?, number))
+    }
+}
+
+/// The name of a promise: who made it, and that maker's own counter.
+///
+/// Like a vat's id it is known to the maker before its crank has a place, is rolled back with that
+/// crank, and never names another promise.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PromiseId {
+    /// The number of the vat that made it.
+    pub maker: VatNumber,
+    /// The maker's counter, from 1.
+    pub counter: u64,
+}
+
+impl PromiseId {
+    /// Puts a name together.
+    #[must_use]
+    pub const fn new(maker: VatNumber, counter: u64) -> Self {
+        Self { maker, counter }
+    }
+
+    /// The name as 16 bytes that sort as the name does; the key of the promise's row.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        VatId::new(self.maker, self.counter).to_bytes()
+    }
+
+    /// The name that [`to_bytes`](Self::to_bytes) wrote.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let VatId { creator, counter } = VatId::from_bytes(bytes);
+        Self::new(creator, counter)
+    }
+}
+
+impl fmt::Display for PromiseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{}.{}", self.maker, self.counter)
+    }
+}
+
+impl fmt::Debug for PromiseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not a [`PromiseId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a promise: write it as `p<maker>.<counter>`, for example p3.1")]
+pub struct PromiseIdError {
+    /// The text as it was given.
+    pub text: String,
+}
+
+impl FromStr for PromiseId {
+    type Err = PromiseIdError;
+
+    fn from_str(text: &str) -> Result<Self, PromiseIdError> {
+        let parts = text
+            .strip_prefix('p')
+            .and_then(|rest| rest.split_once('.'))
+            .and_then(|(maker, counter)| Some((maker.parse().ok()?, counter.parse().ok()?)));
+        match parts {
+            Some((maker, counter)) => Ok(Self::new(VatNumber::new(maker), counter)),
+            None => Err(PromiseIdError {
+                text: text.to_owned(),
+            }),
+        }
+    }
+}
+
 /// The identity of a delivery, for ever: the record that produced it and the delivery's position
 /// among those which that record produced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,25 +11,36 @@
 //!
 //! Hosts use the `crankcase` crate, which re-exports what they need from here.
 
+mod body;
 pub mod codec;
 mod crank;
 mod delivery;
+mod held;
 mod ids;
+mod keys;
 mod limits;
 mod live;
 mod payload;
 pub mod record;
+mod reference;
 mod rejection;
+mod slots;
 mod store;
 mod vat;
 
+pub use body::{Body, Resolution, outcome_bytes};
 pub use codec::DecodeError;
-pub use crank::{Crank, Cursor, Exit, Shared};
-pub use delivery::{Delivery, Message, RecordBytes};
-pub use ids::{CrankNumber, DeliveryId, Seq, Time, VatId, VatIdError, VatNumber};
+pub use crank::{Crank, Cursor, Exit, HoldingCursor, Shared};
+pub use delivery::{ActAt, Delivery, Message, Notice, Object, Other, RecordBytes, What};
+pub use ids::{
+    CrankNumber, DeliveryId, ObjectId, ObjectIdError, PromiseId, PromiseIdError, Seq, Time, VatId,
+    VatIdError, VatNumber,
+};
+pub use keys::{object_of_row, row_holds_references};
 pub use limits::{Limits, is_name};
-pub use live::{Finished, LiveVat, Progress, Workspace};
-pub use payload::{Payload, PayloadError};
+pub use live::{Finished, LiveVat, Progress, Stored, Workspace};
+pub use payload::{Outcome, Payload, PayloadError};
+pub use reference::{Promise, Ref, Reference, Slot, Target, each_reference, sole_body};
 pub use rejection::{Cause, Rejection};
 pub use store::Rows;
 pub use vat::{Answer, AnyKind, AnyVat, KindError, Kinds, Vat};

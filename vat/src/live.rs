@@ -4,23 +4,48 @@
 //! record is a function of the vat's own earlier cranks, of the delivery, and of nothing else.
 
 use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::crank::{Crank, Exit, Gathered, Shared};
-use crate::delivery::{Delivery, Message, RecordBytes};
-use crate::ids::{CrankNumber, Time, VatId, VatNumber};
+use rustc_hash::FxHashMap;
+
+use crate::body::{Body, Resolution};
+use crate::crank::{Crank, Exit, Gathered, Shared, write_answer};
+use crate::delivery::{
+    Delivery, Message, Notice, Other, RecordBytes, What, known_outcome, object_of, parts,
+};
+use crate::held::Held;
+use crate::ids::{CrankNumber, ObjectId, PromiseId, Time, VatId, VatNumber};
+use crate::keys;
 use crate::payload::Payload;
-use crate::record::{Act, CrankEnd, CrankRecord};
+use crate::record::{Act, CrankEnd, CrankRecord, VatEnd};
+use crate::reference::{Reference, Slot, put_slots, replaced_all};
 use crate::rejection::{Cause, Rejection, cut};
-use crate::store::Rows;
+use crate::store::{self, Rows};
 use crate::vat::{AnyKind, AnyVat};
+
+/// Rows that one crank lets go of, or rewrites because a promise came to its end.
+const ROWS_AT_ONCE: usize = 256;
 
 /// Buffers that a worker keeps from crank to crank.
 #[derive(Default)]
 pub struct Workspace {
     gathered: Gathered,
+    /// The state after the crank: its bytes, its references, and both as a body.
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
     state: Vec<u8>,
+    /// The references of the state after the crank.
+    held: Held,
+    /// The answer as a resolution.
+    answer: Vec<u8>,
+    /// The references that stand in the delivery's own body, and all that came with it.
+    arrived: Vec<Slot>,
+    came: Held,
+    changes: Vec<(Reference, i64)>,
     acts: Vec<u8>,
     record: Vec<u8>,
 }
@@ -59,8 +84,30 @@ pub struct Progress {
     pub crank: CrankNumber,
     /// How many vats it has made.
     pub spawned: u64,
+    /// How many promises it has made, those that nobody kept included.
+    pub promised: u64,
+    /// How many objects it has made beside its root.
+    pub objects: u64,
     /// The `now` of its last crank.
     pub now: Time,
+}
+
+/// What is stored of a vat, to bring it back into memory.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Its numbers.
+    pub progress: Progress,
+    /// Its encoded state, a body; nothing before its start has committed.
+    pub state: Option<Vec<u8>>,
+    /// The rows of its store.
+    pub rows: Rows,
+    /// The counters of the promises that it is to decide.
+    pub to_decide: Vec<u64>,
+    /// For objects of which it is about to hear that nobody holds them: in which crank it gave
+    /// them away last.
+    pub given_away: Vec<(u64, CrankNumber)>,
+    /// Why it lives no more, if it does not: what waits for it is rejected with that cause.
+    pub ended: Option<Cause>,
 }
 
 /// A vat in memory.
@@ -72,10 +119,18 @@ pub struct LiveVat {
     /// The decoded value. Nothing before the first crank, and after a crank that was abandoned:
     /// it is then decoded again from `encoded` when it is next needed.
     value: Option<Box<dyn AnyVat>>,
-    /// The encoding of the value after the last committed crank.
+    /// The encoding of the value after the last committed crank, a body.
     encoded: Vec<u8>,
+    /// The references in it.
+    held: Held,
     started: bool,
     rows: Rows,
+    /// Promises that it made for itself to decide and has not, by counter.
+    to_decide: BTreeSet<u64>,
+    /// In which crank it gave its objects away last.
+    given_away: FxHashMap<u64, CrankNumber>,
+    /// Why it lives no more: what waits for it is rejected with that cause.
+    ended: Option<Cause>,
 }
 
 impl LiveVat {
@@ -89,33 +144,38 @@ impl LiveVat {
             progress: Progress::default(),
             value: None,
             encoded: Vec::new(),
+            held: Held::default(),
             started: false,
             rows: Rows::new(),
+            to_decide: BTreeSet::new(),
+            given_away: FxHashMap::default(),
+            ended: None,
         }
     }
 
     /// A vat as it was stored.
-    #[must_use]
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`](crate::DecodeError) when its state is no body.
     pub fn stored(
         id: VatId,
         number: VatNumber,
         kind: Arc<dyn AnyKind>,
-        progress: Progress,
-        state: Option<Vec<u8>>,
-        rows: Rows,
-    ) -> Self {
-        let started = state.is_some();
-        let encoded = state.unwrap_or_default();
-        Self {
-            id,
-            number,
-            kind,
-            progress,
-            value: None,
-            encoded,
-            started,
-            rows,
+        stored: Stored,
+    ) -> Result<Self, crate::DecodeError> {
+        let mut vat = Self::unborn(id, number, kind);
+        vat.progress = stored.progress;
+        if let Some(state) = stored.state {
+            vat.held.add(&Body::read(&state)?.to_slots()?)?;
+            vat.encoded = state;
+            vat.started = true;
         }
+        vat.rows = stored.rows;
+        vat.to_decide.extend(stored.to_decide);
+        vat.given_away.extend(stored.given_away);
+        vat.ended = stored.ended;
+        Ok(vat)
     }
 
     /// Its id.
@@ -141,38 +201,105 @@ impl LiveVat {
         let number = self.progress.crank.next();
         let now = self.progress.now.max(delivery.time());
         space.gathered.clear();
+        space.bytes.clear();
+        space.slots.clear();
         space.state.clear();
+        space.answer.clear();
+        space.arrived.clear();
+        space.came.clear();
+        space.changes.clear();
         space.acts.clear();
         space.record.clear();
+        let (end, note) = match (delivery.what(), self.ended) {
+            (What::Other(other), ended) => match (&**other, ended) {
+                (Other::Clean, _) => (self.clean(space), None),
+                (Other::Settled { .. } | Other::Dropped { .. }, Some(_)) => (End::NOTHING, None),
+                (
+                    Other::Settled {
+                        promise,
+                        resolution,
+                    },
+                    None,
+                ) => (self.settle(space, *promise, resolution), None),
+                (Other::Dropped { object, counted }, None)
+                    if self.given_away.get(object) > Some(counted) =>
+                {
+                    (End::NOTHING, None)
+                }
+                (_, ended) => self.handle(delivery, number, now, shared, space, ended),
+            },
+            (What::Act(_), ended) => self.handle(delivery, number, now, shared, space, ended),
+        };
+        self.progress.crank = number;
+        self.progress.now = now;
+        let vat_ended = end.vat().has_ended();
+        self.finish(&end, delivery, space);
+        Finished {
+            record: RecordBytes::from(&space.record[..]),
+            vat_ended,
+            note,
+        }
+    }
 
-        let act = delivery
-            .act()
+    /// Runs the vat's code over a delivery.
+    #[inline]
+    fn handle(
+        &mut self,
+        delivery: &Delivery,
+        number: CrankNumber,
+        now: Time,
+        shared: &Shared,
+        space: &mut Workspace,
+        ended: Option<Cause>,
+    ) -> (End, Option<String>) {
+        let task = Task::of(delivery, &mut space.arrived, &mut space.came)
             .expect("a record is validated before its deliveries are made");
-        let cx = Crank::new(
-            self.id,
-            self.number,
+        if let Some(cause) = ended {
+            return (
+                End::Abandoned(why_ended(self.id, cause), VatEnd::Lives),
+                None,
+            );
+        }
+        let cx = Crank {
+            id: self.id,
+            vat_number: self.number,
             number,
-            delivery.id(),
+            delivery: delivery.id(),
             now,
             shared,
-            &self.rows,
-            self.progress.spawned,
-            &mut space.gathered,
-        );
+            rows: &self.rows,
+            before: &self.progress,
+            held: &self.held,
+            came: &space.came,
+            object: task.object(),
+            to_decide: &self.to_decide,
+            gathered: RefCell::new(&mut space.gathered),
+            doom: RefCell::new(None),
+            doomed: Cell::new(false),
+            exit: Cell::new(None),
+            random: RefCell::new(None),
+            stays_on_its_thread: PhantomData,
+        };
+        let mut after = After {
+            bytes: &mut space.bytes,
+            slots: &mut space.slots,
+            answer: &mut space.answer,
+            answer_wanted: delivery.answer_wanted(),
+        };
         let ran = catch_unwind(AssertUnwindSafe(|| {
             drive(
                 &self.kind,
                 &mut self.value,
                 &self.encoded,
                 self.started,
-                &act,
+                &task,
+                &space.arrived,
                 &cx,
-                &mut space.state,
-                delivery.answer_wanted(),
+                &mut after,
             )
         }));
-        let (answer, note) = match ran {
-            Ok(answer) => (answer, None),
+        let (done, note) = match ran {
+            Ok(done) => (done, None),
             Err(panic) => {
                 let note = panic_text(&*panic);
                 // The payload's own drop is user code, and may panic again.
@@ -186,15 +313,15 @@ impl LiveVat {
         let doom = cx.doom.take();
         drop(cx);
 
-        let ended = match (doom, exit, answer) {
+        let ended = match (doom, exit, done) {
             (Some(doom), _, _) => Err((doom, false)),
             (None, _, Err(rejection)) if rejection.cause() == Cause::Panicked => {
                 Err((rejection, false))
             }
-            (None, Some(Exit::Failure), answer) => {
-                let why = match answer {
+            (None, Some(Exit::Failure), done) => {
+                let why = match done {
                     Err(rejection) => rejection.message().to_owned(),
-                    Ok(_) => "the vat ended itself as failed".to_owned(),
+                    Ok(()) => "the vat ended itself as failed".to_owned(),
                 };
                 Err((
                     Rejection::with_cause(Cause::ExitFailure, "exit_failure", why),
@@ -202,92 +329,377 @@ impl LiveVat {
                 ))
             }
             (None, _, Err(rejection)) => Err((rejection, false)),
-            (None, exit, Ok(answer)) => Ok((answer, exit == Some(Exit::Success))),
+            (None, exit, Ok(())) => Ok(exit == Some(Exit::Success)),
         };
-
-        self.progress.crank = number;
-        self.progress.now = now;
-        let vat_ended = match ended {
-            Ok((answer, vat_ended)) => {
-                self.commit(space, delivery, number, now, answer.as_ref(), vat_ended);
-                vat_ended
+        let end = match ended {
+            Ok(exited) => {
+                let state_changed = self.commit(space, number, exited);
+                if let What::Other(other) = delivery.what()
+                    && let Other::Dropped { object, .. } = &**other
+                {
+                    self.given_away.remove(object);
+                }
+                End::Committed {
+                    state_changed,
+                    answered: delivery.answer_wanted(),
+                    vat: self.end_of(exited, Cause::VatEnded),
+                }
             }
             Err((rejection, exited)) => {
                 // A vat that was never started has nothing to go back to.
-                let vat_ended = exited || !self.started;
-                self.abandon(space, delivery, number, now, rejection, vat_ended);
-                vat_ended
+                let cause = match self.started {
+                    true => Cause::VatEnded,
+                    false => Cause::NotStarted,
+                };
+                let vat = self.end_of(exited || !self.started, cause);
+                self.abandon(space, vat.has_ended());
+                End::Abandoned(rejection, vat)
             }
         };
-        Finished {
-            record: RecordBytes::from(&space.record[..]),
-            vat_ended,
-            note,
+        (end, note)
+    }
+
+    /// Whether the vat ends, and if so what is left of it.
+    fn end_of(&mut self, ends: bool, cause: Cause) -> VatEnd {
+        if !ends {
+            return VatEnd::Lives;
+        }
+        self.ended = Some(cause);
+        self.value_dropped();
+        VatEnd::Ended {
+            rows_left: self.rows_left(),
         }
     }
 
+    /// Whether rows are left that hold references.
+    fn rows_left(&self) -> bool {
+        let bounds = (
+            std::ops::Bound::Included(&[keys::WITH_REFS][..]),
+            std::ops::Bound::Excluded(&[keys::PROMISES][..]),
+        );
+        store::edge(&self.rows, &store::Writes::new(), bounds, true).is_some()
+    }
+
+    /// Takes over what a crank did that commits; says whether the state is another.
     #[inline]
-    fn commit(
-        &mut self,
-        space: &mut Workspace,
-        delivery: &Delivery,
-        number: CrankNumber,
-        now: Time,
-        answer: Option<&Payload>,
-        vat_ended: bool,
-    ) {
-        let changed = !self.started || space.state != self.encoded;
-        let end = CrankEnd::Committed {
-            state: changed.then_some(&space.state[..]),
-            answer: answer.map(Payload::bytes),
-            vat_ended,
-        };
-        let record = CrankRecord::new(self.id, number, delivery.id(), now, end);
+    fn commit(&mut self, space: &mut Workspace, number: CrankNumber, exits: bool) -> bool {
         let gathered = &mut space.gathered;
-        if gathered.writes.is_empty() {
-            record.write(&gathered.acts, &mut space.record);
-        } else {
-            space.acts.extend_from_slice(&gathered.acts);
-            for (key, value) in &gathered.writes {
-                match value {
-                    Some(value) => Act::Put { key, value }.write(&mut space.acts),
-                    None => Act::Delete { key }.write(&mut space.acts),
+        self.progress.spawned += gathered.spawned;
+        self.progress.promised += gathered.promises.len() as u64;
+        self.progress.objects += gathered.objects;
+        if !gathered.given_away.is_empty() {
+            for object in gathered.given_away.drain(..) {
+                self.given_away.insert(object, number);
+            }
+        }
+        // What nobody can name any more needs no decision.
+        let before = self.progress.promised - gathered.promises.len() as u64;
+        if !gathered.to_decide.is_empty() {
+            let to_decide = std::mem::take(&mut gathered.to_decide);
+            for &counter in &to_decide {
+                if gathered.is_kept((counter - before - 1) as usize) {
+                    self.to_decide.insert(counter);
                 }
             }
-            record.write(&space.acts, &mut space.record);
-            for (key, value) in std::mem::take(&mut gathered.writes) {
-                match value {
-                    Some(value) => self.rows.insert(key, value),
-                    None => self.rows.remove(&key),
-                };
+            gathered.to_decide = to_decide;
+        }
+        space.acts.extend_from_slice(&gathered.acts);
+        for (counter, resolution) in &gathered.decided {
+            self.to_decide.remove(counter);
+            if *counter <= before || gathered.is_kept((counter - before - 1) as usize) {
+                Act::Settle {
+                    counter: *counter,
+                    resolution,
+                }
+                .write(&mut space.acts);
             }
         }
-        self.progress.spawned += gathered.spawned;
-        if changed {
-            std::mem::swap(&mut self.encoded, &mut space.state);
+        let id = self.id;
+        let mut note = |reference: Reference, change: i64| {
+            note_change(&mut space.changes, id, reference, change);
+        };
+        for (reference, change) in gathered.row_changes.drain(..) {
+            note(reference, change);
         }
-        self.started = true;
+        let mut state_changed = false;
+        if exits {
+            // The state ends with the vat, whatever it has become.
+            self.held.list().iter().for_each(|held| note(*held, -1));
+            self.held.clear();
+        } else {
+            if space.slots.is_empty() {
+                space.state.push(0);
+            } else {
+                put_slots(&mut space.state, &space.slots);
+            }
+            space.state.extend_from_slice(&space.bytes);
+            if space.state != self.encoded || !self.started {
+                if !space.slots.is_empty() || !self.held.list().is_empty() {
+                    space.held.clear();
+                    // They were walked when they were checked.
+                    let _ = space.held.add(&space.slots);
+                    self.held.list().iter().for_each(|held| note(*held, -1));
+                    space.held.list().iter().for_each(|held| note(*held, 1));
+                    std::mem::swap(&mut self.held, &mut space.held);
+                }
+                std::mem::swap(&mut self.encoded, &mut space.state);
+                state_changed = true;
+            }
+            self.started = true;
+        }
+        self.take_writes(space);
+        state_changed
+    }
+
+    /// Moves what was written into the store and into the acts.
+    #[inline]
+    fn take_writes(&mut self, space: &mut Workspace) {
+        let gathered = &mut space.gathered;
+        if gathered.writes.is_empty() {
+            return;
+        }
+        for (key, value) in std::mem::take(&mut gathered.writes) {
+            match value {
+                Some(value) => {
+                    Act::Put {
+                        key: &key,
+                        value: &value,
+                    }
+                    .write(&mut space.acts);
+                    self.rows.insert(key, value);
+                }
+                None => {
+                    Act::Delete { key: &key }.write(&mut space.acts);
+                    self.rows.remove(&key);
+                }
+            }
+        }
     }
 
     #[cold]
-    fn abandon(
-        &mut self,
-        space: &mut Workspace,
-        delivery: &Delivery,
-        number: CrankNumber,
-        now: Time,
-        rejection: Rejection,
-        vat_ended: bool,
-    ) {
+    fn abandon(&mut self, space: &mut Workspace, vat_ended: bool) {
+        self.value_dropped();
+        if vat_ended {
+            for held in self.held.list() {
+                note_change(&mut space.changes, self.id, *held, -1);
+            }
+            self.held.clear();
+        }
+    }
+
+    fn value_dropped(&mut self) {
         if let Some(value) = self.value.take() {
             // The value's drop is user code.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
         }
-        let end = CrankEnd::Abandoned {
-            rejection,
-            vat_ended,
+    }
+
+    /// A promise that the vat keeps came to its end: what it keeps is from now on what that is.
+    fn settle(&mut self, space: &mut Workspace, promise: PromiseId, resolution: &Arc<[u8]>) -> End {
+        // Both were validated with their records.
+        let Ok(read) = Resolution::read(resolution) else {
+            return End::NOTHING;
         };
-        CrankRecord::new(self.id, number, delivery.id(), now, end).write(&[], &mut space.record);
+        let by = Slot::of_resolution(resolution, &read);
+        let mut state_changed = false;
+        if let Ok(body) = Body::read(&self.encoded)
+            && let Ok(slots) = body.to_slots()
+            && let Some(slots) = replaced_all(&slots, promise, &by)
+        {
+            Body::put(&mut space.state, &slots, body.bytes());
+            space.held.clear();
+            let _ = space.held.add(&slots);
+            for (held, change) in [(&self.held, -1), (&space.held, 1)] {
+                for reference in held.list() {
+                    note_change(&mut space.changes, self.id, *reference, change);
+                }
+            }
+            std::mem::swap(&mut self.held, &mut space.held);
+            std::mem::swap(&mut self.encoded, &mut space.state);
+            state_changed = true;
+            self.value_dropped();
+        }
+        let mut at = store::prefix_bounds(&keys::holders_of(promise));
+        for _ in 0..ROWS_AT_ONCE {
+            let bounds = (
+                at.0.as_ref().map(|key| &key[..]),
+                at.1.as_ref().map(|key| &key[..]),
+            );
+            let found = store::edge(&self.rows, &space.gathered.writes, bounds, true);
+            let Some(index) = found.map(|(key, _)| key.to_vec()) else {
+                break;
+            };
+            let key = &index[keys::holders_of(promise).len()..];
+            let row = store::get(&self.rows, &space.gathered.writes, key).map(<[u8]>::to_vec);
+            let body = row.as_deref().and_then(|row| Body::read(row).ok());
+            let new = body.and_then(|body| {
+                let slots = replaced_all(&body.to_slots().ok()?, promise, &by)?;
+                let mut new = Vec::new();
+                Body::put(&mut new, &slots, body.bytes());
+                Some(new)
+            });
+            match new {
+                Some(new) => space.gathered.write_holding(&self.rows, key, Some(new)),
+                None => space.gathered.write(&index, None),
+            }
+            at.0 = std::ops::Bound::Excluded(index);
+        }
+        self.take_row_changes(space);
+        End::Committed {
+            state_changed,
+            answered: false,
+            vat: VatEnd::Lives,
+        }
+    }
+
+    /// Lets go of some rows of a vat that has ended.
+    fn clean(&mut self, space: &mut Workspace) -> End {
+        let bounds = (
+            std::ops::Bound::Included(&[keys::WITH_REFS][..]),
+            std::ops::Bound::Excluded(&[keys::PROMISES][..]),
+        );
+        for _ in 0..ROWS_AT_ONCE {
+            let found = store::edge(&self.rows, &space.gathered.writes, bounds, true);
+            let Some(key) = found.map(|(key, _)| key.to_vec()) else {
+                break;
+            };
+            space.gathered.write_holding(&self.rows, &key, None);
+        }
+        self.take_row_changes(space);
+        End::Cleaned {
+            rows_left: self.rows_left(),
+        }
+    }
+
+    fn take_row_changes(&mut self, space: &mut Workspace) {
+        for (reference, change) in space.gathered.row_changes.drain(..) {
+            note_change(&mut space.changes, self.id, reference, change);
+        }
+        self.take_writes(space);
+    }
+
+    /// Writes the record.
+    #[inline]
+    fn finish(&mut self, end: &End, delivery: &Delivery, space: &mut Workspace) {
+        if !space.changes.is_empty() {
+            write_changes(&mut space.changes, &mut space.acts);
+        }
+        if !space.arrived.is_empty() {
+            write_taken(&space.arrived, &mut space.acts);
+        }
+        let end = match end {
+            End::Committed {
+                state_changed,
+                answered,
+                vat,
+            } => CrankEnd::Committed {
+                state: state_changed.then_some(&self.encoded[..]),
+                answer: answered.then_some(&space.answer[..]),
+                vat: *vat,
+            },
+            End::Abandoned(rejection, vat) => CrankEnd::Abandoned {
+                rejection: rejection.clone(),
+                vat: *vat,
+            },
+            End::Cleaned { rows_left } => CrankEnd::Cleaned {
+                rows_left: *rows_left,
+            },
+        };
+        CrankRecord::new(
+            self.id,
+            self.progress.crank,
+            delivery.id(),
+            self.progress.now,
+            end,
+        )
+        .write(&space.acts, &mut space.record);
+    }
+}
+
+/// How a crank ended, before it is written down.
+enum End {
+    Committed {
+        state_changed: bool,
+        answered: bool,
+        vat: VatEnd,
+    },
+    Abandoned(Rejection, VatEnd),
+    Cleaned {
+        rows_left: bool,
+    },
+}
+
+impl End {
+    /// A crank in which nothing was to be done.
+    const NOTHING: Self = Self::Committed {
+        state_changed: false,
+        answered: false,
+        vat: VatEnd::Lives,
+    };
+
+    const fn vat(&self) -> VatEnd {
+        match self {
+            Self::Committed { vat, .. } | Self::Abandoned(_, vat) => *vat,
+            Self::Cleaned { .. } => VatEnd::Lives,
+        }
+    }
+}
+
+/// Notes that a vat holds something more or less often. Its own objects it holds uncounted.
+fn note_change(changes: &mut Vec<(Reference, i64)>, id: VatId, reference: Reference, change: i64) {
+    let own = matches!(reference, Reference::Object(object) if object.vat == id);
+    if reference.is_counted() && !own {
+        changes.push((reference, change));
+    }
+}
+
+/// Writes what the vat holds more and less often, once for each reference, in their order.
+#[cold]
+fn write_changes(changes: &mut Vec<(Reference, i64)>, acts: &mut Vec<u8>) {
+    changes.sort_unstable();
+    let mut rest = &changes[..];
+    while let Some(&(reference, _)) = rest.first() {
+        let many = rest.partition_point(|(other, _)| *other <= reference);
+        let sum: i64 = rest[..many].iter().map(|(_, change)| change).sum();
+        rest = &rest[many..];
+        let what = Slot::from(reference);
+        let times = sum.unsigned_abs();
+        match sum {
+            0 => {}
+            1.. => Act::Keep { what, times }.write(acts),
+            _ => Act::LetGo { what, times }.write(acts),
+        }
+    }
+}
+
+/// Writes what came with the delivery and is on its way no longer.
+fn write_taken(arrived: &[Slot], acts: &mut Vec<u8>) {
+    let mut taken: Vec<Reference> = Vec::new();
+    // They were validated with the record that they stand in.
+    let _ = crate::reference::each_reference(arrived, &mut |reference| {
+        if reference.is_counted() {
+            taken.push(reference);
+        }
+    });
+    taken.sort_unstable();
+    for same in taken.chunk_by(|one, two| one == two) {
+        let what = Slot::from(same[0]);
+        let times = same.len() as u64;
+        Act::Took { what, times }.write(acts);
+    }
+}
+
+/// Why what waits for a vat that has ended is rejected.
+fn why_ended(id: VatId, cause: Cause) -> Rejection {
+    match cause {
+        Cause::NotStarted => {
+            let why = format!("the start of vat {id} was abandoned");
+            Rejection::with_cause(cause, "not_started", why)
+        }
+        _ => {
+            let why = format!("vat {id} ended while this waited in its inbox");
+            Rejection::with_cause(Cause::VatEnded, "vat_ended", why)
+        }
     }
 }
 
@@ -305,14 +717,125 @@ impl std::fmt::Debug for LiveVat {
 
 impl Drop for LiveVat {
     fn drop(&mut self) {
-        if let Some(value) = self.value.take() {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+        self.value_dropped();
+    }
+}
+
+/// What the vat's code is called for.
+enum Task<'a> {
+    Start {
+        kind: &'a str,
+        args: &'a [u8],
+    },
+    Message {
+        object: u64,
+        method: &'a str,
+        args: &'a [u8],
+    },
+    Notice {
+        object: u64,
+        method: &'a str,
+        context: &'a [u8],
+        outcome: crate::Outcome,
+    },
+    Dropped {
+        object: u64,
+    },
+}
+
+impl<'a> Task<'a> {
+    /// Reads it from a delivery, with the references that stand in its body and all that came.
+    #[inline]
+    fn of(
+        delivery: &'a Delivery,
+        arrived: &mut Vec<Slot>,
+        came: &mut Held,
+    ) -> Result<Self, crate::DecodeError> {
+        let invalid = crate::DecodeError::Invalid {
+            what: "delivery",
+            offset: 0,
+        };
+        let (act, via) = match delivery.what() {
+            What::Act(at) => (at.read()?, None),
+            What::Other(other) => match &**other {
+                Other::Via { act, object } => (act.read()?, Some(*object)),
+                Other::Outcome { act, resolution } => {
+                    let Act::Watch {
+                        on,
+                        object,
+                        method,
+                        context,
+                        ..
+                    } = act.read()?
+                    else {
+                        return Err(invalid);
+                    };
+                    let context = parts(&context, arrived)?;
+                    let outcome = match resolution {
+                        Some(resolution) => Resolution::read(resolution)?.to_outcome(),
+                        None => {
+                            // What was watched came with the watch itself.
+                            on.each_reference(&mut |reference| came.push(reference))?;
+                            known_outcome(&on).ok_or(invalid)?
+                        }
+                    };
+                    came.add(arrived)?;
+                    if let Ok(value) = &outcome {
+                        came.add(value.slots())?;
+                    }
+                    if resolution.is_none() {
+                        arrived.push(on);
+                    }
+                    return Ok(Self::Notice {
+                        object,
+                        method,
+                        context,
+                        outcome,
+                    });
+                }
+                Other::Dropped { object, .. } => return Ok(Self::Dropped { object: *object }),
+                Other::Settled { .. } | Other::Clean => return Err(invalid),
+            },
+        };
+        let task = match act {
+            Act::Spawn { kind, args, .. } => Self::Start {
+                kind,
+                args: parts(&args, arrived)?,
+            },
+            Act::Send {
+                to, method, args, ..
+            } => Self::Message {
+                object: via.unwrap_or_else(|| object_of(&to)),
+                method,
+                args: parts(&args, arrived)?,
+            },
+            _ => return Err(invalid),
+        };
+        if !arrived.is_empty() {
+            came.add(arrived)?;
+        }
+        Ok(task)
+    }
+
+    const fn object(&self) -> u64 {
+        match self {
+            Self::Start { .. } => ObjectId::ROOT,
+            Self::Message { object, .. }
+            | Self::Notice { object, .. }
+            | Self::Dropped { object } => *object,
         }
     }
 }
 
+/// Where what a crank leaves goes.
+struct After<'a> {
+    bytes: &'a mut Vec<u8>,
+    slots: &'a mut Vec<Slot>,
+    answer: &'a mut Vec<u8>,
+    answer_wanted: bool,
+}
+
 /// The abortable part: everything in here may panic, and nothing outside the buffers remembers it.
-/// Gives the answer if someone wants it.
 #[expect(
     clippy::too_many_arguments,
     reason = "the fields of a vat, borrowed apart"
@@ -323,86 +846,119 @@ fn drive(
     value: &mut Option<Box<dyn AnyVat>>,
     encoded: &[u8],
     started: bool,
-    act: &Act<'_>,
+    task: &Task<'_>,
+    arrived: &[Slot],
     cx: &Crank<'_>,
-    state: &mut Vec<u8>,
-    answer_wanted: bool,
-) -> Result<Option<Payload>, Rejection> {
-    let answer = match *act {
-        Act::Spawn {
-            kind: name, args, ..
+    after: &mut After<'_>,
+) -> Result<(), Rejection> {
+    let bad_state = |why: String| Rejection::with_cause(Cause::State, "state", why);
+    if let Task::Start { kind: name, args } = task {
+        let made = kind.create(cx, &Message::new(name, args, arrived));
+        *value = Some(made.map_err(Rejection::refused)?);
+    } else if !started {
+        return Err(Rejection::with_cause(
+            Cause::NotStarted,
+            "not_started",
+            "the vat was never started",
+        ));
+    }
+    let value = match value {
+        Some(value) => value,
+        None => {
+            let body = Body::read(encoded).map_err(|error| bad_state(error.to_string()))?;
+            let slots = body
+                .to_slots()
+                .map_err(|error| bad_state(error.to_string()))?;
+            let decoded = kind.decode(body.bytes(), &slots);
+            value.insert(decoded.map_err(|error| bad_state(error.to_string()))?)
+        }
+    };
+    let answer = match task {
+        // Who made it under a request id and asks again must be told the first vat's id.
+        Task::Start { .. } => {
+            Payload::of(&cx.id()).map_err(|error| bad_state(error.to_string()))?
+        }
+        Task::Message {
+            object: ObjectId::ROOT,
+            method,
+            args,
+        } => value
+            .receive(cx, &Message::new(method, args, arrived))
+            .map_err(Rejection::refused)?,
+        Task::Message {
+            object,
+            method,
+            args,
         } => {
-            *value = Some(
-                kind.create(cx, &Message::new(name, args))
-                    .map_err(Rejection::refused)?,
-            );
-            // Who made it under a request id and asks again must be told the first vat's id.
-            Payload::of(&cx.me())
-                .map_err(|error| Rejection::with_cause(Cause::State, "id", error.to_string()))?
-        }
-        Act::Send { .. } if !started => {
-            return Err(Rejection::with_cause(
-                Cause::NotStarted,
-                "not_started",
-                "the vat was never started",
-            ));
-        }
-        Act::Send { method, args, .. } => {
-            let value = match value {
-                Some(value) => value,
-                None => value.insert(kind.decode(encoded).map_err(|error| {
-                    Rejection::with_cause(Cause::State, "state", error.to_string())
-                })?),
-            };
+            let found = cx.read_object(*object).ok_or_else(|| {
+                let why = format!("vat {} has no object {object}", cx.id());
+                Rejection::with_cause(Cause::NoSuchObject, "no_such_object", why)
+            })?;
             value
-                .receive(cx, &Message::new(method, args))
+                .receive_at(cx, &found, &Message::new(method, args, arrived))
                 .map_err(Rejection::refused)?
         }
-        _ => {
-            return Err(Rejection::with_cause(
-                Cause::Illegal,
-                "delivery",
-                "not a delivery",
-            ));
+        Task::Notice {
+            object,
+            method,
+            context,
+            outcome,
+        } => {
+            // The list of what came with the delivery ends with what was watched.
+            let notice = Notice::new(method, context, arrived, *object, outcome.clone());
+            value.notified(cx, &notice).map_err(Rejection::refused)?
+        }
+        Task::Dropped { object } => {
+            value.dropped(cx, *object).map_err(Rejection::refused)?;
+            Payload::empty()
         }
     };
     if cx.doomed.get() {
-        return Ok(None);
-    }
-    if let Some(value) = value {
-        value
-            .encode(state)
-            .map_err(|error| Rejection::with_cause(Cause::State, "state", error.to_string()))?;
-        if cx.shared.check_canonical {
-            check_canonical(kind, state)?;
-        }
+        return Ok(());
     }
     let limits = &cx.shared.limits;
-    if state.len() > limits.state_bytes {
-        let (len, limit) = (state.len(), limits.state_bytes);
+    if after.answer_wanted {
+        if answer.bytes().len() > limits.payload_bytes {
+            let (len, limit) = (answer.bytes().len(), limits.payload_bytes);
+            let message = format!("an answer of {len} bytes is above the limit of {limit} bytes");
+            return Err(Rejection::with_cause(
+                Cause::Limit,
+                "payload_bytes",
+                message,
+            ));
+        }
+        if !write_answer(cx, &answer, after.answer) {
+            return Ok(());
+        }
+    }
+    value
+        .encode(after.bytes, after.slots)
+        .map_err(|error| bad_state(error.to_string()))?;
+    if !after.slots.is_empty() {
+        let mut gathered = cx.gathered.borrow_mut();
+        if !cx.check_slots(after.slots, &mut gathered, false) {
+            return Ok(());
+        }
+    }
+    if cx.shared.check_canonical {
+        check_canonical(kind, after.bytes, after.slots)?;
+    }
+    if after.bytes.len() > limits.state_bytes {
+        let (len, limit) = (after.bytes.len(), limits.state_bytes);
         let message = format!("a state of {len} bytes is above the limit of {limit} bytes");
         return Err(Rejection::with_cause(Cause::Limit, "state_bytes", message));
     }
-    if answer.bytes().len() > limits.payload_bytes {
-        let (len, limit) = (answer.bytes().len(), limits.payload_bytes);
-        let message = format!("an answer of {len} bytes is above the limit of {limit} bytes");
-        return Err(Rejection::with_cause(
-            Cause::Limit,
-            "payload_bytes",
-            message,
-        ));
-    }
-    Ok(answer_wanted.then_some(answer))
+    Ok(())
 }
 
 /// Whether the encoding survives being decoded and encoded again.
-fn check_canonical(kind: &Arc<dyn AnyKind>, state: &[u8]) -> Result<(), Rejection> {
+fn check_canonical(kind: &Arc<dyn AnyKind>, state: &[u8], slots: &[Slot]) -> Result<(), Rejection> {
     let fail = |message: String| Rejection::with_cause(Cause::State, "not_canonical", message);
-    let mut again = Vec::with_capacity(state.len());
-    kind.decode(state)
-        .and_then(|value| value.encode(&mut again))
+    let (mut again, mut slots_again) = (Vec::with_capacity(state.len()), Vec::new());
+    kind.decode(state, slots)
+        .and_then(|value| value.encode(&mut again, &mut slots_again))
         .map_err(|error| fail(error.to_string()))?;
-    if again == state {
+    if again == state && slots_again == slots {
         Ok(())
     } else {
         Err(fail(

@@ -1,14 +1,22 @@
 //! The bytes that a message, an answer or a start carries.
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::reference::Slot;
 use crate::rejection::{Cause, Rejection};
+use crate::slots::{PuttingBack, TakingOut};
+
+/// What a delivery or a promise came to: the value, or why there is none.
+pub type Outcome = Result<Payload, Rejection>;
 
 /// Arguments or an answer, encoded.
 ///
 /// The encoding is [postcard](https://docs.rs/postcard): compact, and not self-describing, so the
-/// reader must ask for the type that the writer had.
+/// reader must ask for the type that the writer had. References in the value do not stand in the
+/// bytes but beside them, as [`slots`](Self::slots).
 ///
 /// ```
 /// use crankcase_vat::Payload;
@@ -18,7 +26,10 @@ use crate::rejection::{Cause, Rejection};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Payload(Vec<u8>);
+pub struct Payload {
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+}
 
 /// Why a value could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +63,10 @@ impl Payload {
     /// No bytes at all, which is also what `()` encodes to.
     #[must_use]
     pub const fn empty() -> Self {
-        Self(Vec::new())
+        Self {
+            bytes: Vec::new(),
+            slots: Vec::new(),
+        }
     }
 
     /// Encodes a value.
@@ -61,21 +75,45 @@ impl Payload {
     ///
     /// [`PayloadError::Encode`] when the value cannot be encoded.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let mut bytes = Vec::new();
-        encode_into(value, &mut bytes)?;
-        Ok(Self(bytes))
+        let mut payload = Self::empty();
+        encode_into(value, &mut payload.bytes, &mut payload.slots)?;
+        Ok(payload)
     }
 
     /// Takes bytes that are an encoding already, or that only the receiver understands.
     #[must_use]
     pub const fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self {
+            bytes,
+            slots: Vec::new(),
+        }
     }
 
-    /// The bytes.
+    /// Puts together what [`bytes`](Self::bytes) and [`slots`](Self::slots) gave.
+    #[must_use]
+    pub const fn from_parts(bytes: Vec<u8>, slots: Vec<Slot>) -> Self {
+        Self { bytes, slots }
+    }
+
+    /// What a bare reference encodes to.
+    #[must_use]
+    pub fn of_slot(slot: Slot) -> Self {
+        Self {
+            bytes: vec![0],
+            slots: vec![slot],
+        }
+    }
+
+    /// The bytes beside the references.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// The references, in the order in which they stand in the value.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
     /// Decodes the value.
@@ -84,21 +122,36 @@ impl Payload {
     ///
     /// [`PayloadError::Decode`] when the bytes do not hold a `T` and nothing else.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        decode(&self.0)
+        decode(&self.bytes, &self.slots)
+    }
+}
+
+impl From<crate::Promise> for Payload {
+    fn from(promise: crate::Promise) -> Self {
+        Self::of_slot(promise.slot().clone())
+    }
+}
+
+impl From<crate::Ref> for Payload {
+    fn from(object: crate::Ref) -> Self {
+        Self::of_slot(Slot::Object(object.object()))
     }
 }
 
 impl std::fmt::Debug for Payload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Payload({} bytes", self.0.len())?;
-        if !self.0.is_empty() {
+        write!(f, "Payload({} bytes", self.bytes.len())?;
+        if !self.bytes.is_empty() {
             f.write_str(": ")?;
-            for byte in self.0.iter().take(16) {
+            for byte in self.bytes.iter().take(16) {
                 write!(f, "{byte:02x}")?;
             }
-            if self.0.len() > 16 {
+            if self.bytes.len() > 16 {
                 f.write_str("…")?;
             }
+        }
+        if !self.slots.is_empty() {
+            write!(f, ", {:?}", self.slots)?;
         }
         f.write_str(")")
     }
@@ -127,30 +180,41 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
     }
 }
 
-/// Appends the encoding of `value`; on an error, what was appended before it stays there.
+/// Appends the encoding of `value` and its references; on an error, what was appended before it
+/// stays there.
 #[inline]
 pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
+    slots: &mut Vec<Slot>,
 ) -> Result<(), PayloadError> {
-    postcard::serialize_with_flavor(value, Append(out)).map_err(|why| PayloadError::Encode {
-        why: why.to_string(),
-    })
+    let slots = RefCell::new(slots);
+    let mut plain = postcard::Serializer {
+        output: Append(out),
+    };
+    value
+        .serialize(TakingOut::new(&mut plain, &slots))
+        .map(drop)
+        .map_err(|why| PayloadError::Encode {
+            why: why.to_string(),
+        })
 }
 
-/// Decodes a value that fills all of `bytes`.
+/// Decodes a value that fills all of `bytes` and has its references in `slots`.
 #[inline]
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PayloadError> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], slots: &[Slot]) -> Result<T, PayloadError> {
     let fail = |why: String| PayloadError::Decode {
         len: bytes.len(),
         type_name: std::any::type_name::<T>(),
         why,
     };
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
+    let mut plain = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(PuttingBack::new(&mut plain, slots));
+    let value = value.map_err(|why| fail(why.to_string()))?;
+    match plain.finalize().map_err(|why| fail(why.to_string()))? {
+        [] => Ok(value),
         // Bytes left over mean that the writer meant another type: never a value by accident.
-        Ok((_, rest)) => Err(fail(format!("{} bytes are left over", rest.len()))),
-        Err(why) => Err(fail(why.to_string())),
+        rest => Err(fail(format!("{} bytes are left over", rest.len()))),
     }
 }
 

@@ -29,10 +29,18 @@ pub enum Cause {
     VatEnded,
     /// The vat could not be started, so what waited for it cannot be delivered.
     NotStarted,
+    /// The vat lives and has no object of that number any more.
+    NoSuchObject,
+    /// The message was sent to a promise that came to something that takes no messages.
+    NotCallable,
+    /// The promise would have followed itself.
+    Cycle,
+    /// The promise is not known any more: nobody holds it.
+    NoSuchPromise,
 }
 
 impl Cause {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::Refused,
         Self::Panicked,
         Self::Illegal,
@@ -42,6 +50,10 @@ impl Cause {
         Self::NoSuchVat,
         Self::VatEnded,
         Self::NotStarted,
+        Self::NoSuchObject,
+        Self::NotCallable,
+        Self::Cycle,
+        Self::NoSuchPromise,
     ];
 
     /// The byte that stands for it in records and rows.
@@ -57,6 +69,10 @@ impl Cause {
             Self::NoSuchVat => 7,
             Self::VatEnded => 8,
             Self::NotStarted => 9,
+            Self::NoSuchObject => 10,
+            Self::NotCallable => 11,
+            Self::Cycle => 12,
+            Self::NoSuchPromise => 13,
         }
     }
 
@@ -79,6 +95,10 @@ impl fmt::Display for Cause {
             Self::NoSuchVat => "no such vat",
             Self::VatEnded => "vat ended",
             Self::NotStarted => "not started",
+            Self::NoSuchObject => "no such object",
+            Self::NotCallable => "not callable",
+            Self::Cycle => "cycle",
+            Self::NoSuchPromise => "no such promise",
         })
     }
 }

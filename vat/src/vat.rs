@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::crank::Crank;
-use crate::delivery::Message;
+use crate::delivery::{Message, Notice, Object};
 use crate::limits::is_name;
 use crate::payload::{Payload, PayloadError, decode, encode_into};
+use crate::reference::Slot;
 use crate::rejection::Rejection;
 
 /// What a vat says to a delivery: an answer, with which everything the crank did happens; or a
@@ -81,6 +82,48 @@ pub trait Vat: Serialize + DeserializeOwned + Send + 'static {
     ///
     /// A rejection: nothing that the crank did happens, and whoever waits is told why.
     fn receive(&mut self, cx: &Crank<'_>, env: &Self::Env, message: &Message<'_>) -> Answer;
+
+    /// A message for an [object](Crank::object) of the vat beside its root. A kind that makes no
+    /// objects needs none of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`receive`](Self::receive).
+    fn receive_at(
+        &mut self,
+        cx: &Crank<'_>,
+        env: &Self::Env,
+        object: &Object,
+        message: &Message<'_>,
+    ) -> Answer {
+        let _ = (cx, env, message);
+        Err(Rejection::new("no_such_object_kind", object.kind()))
+    }
+
+    /// A promise that the vat [watched](Crank::watch) came to its end. Nothing but that leads here:
+    /// no message does. What is returned is what the watch's own promise comes to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`receive`](Self::receive); the promise of the watch is rejected.
+    fn notified(&mut self, cx: &Crank<'_>, env: &Self::Env, notice: &Notice<'_>) -> Answer {
+        let _ = (cx, env);
+        Err(Rejection::new("no_such_continuation", notice.method()))
+    }
+
+    /// Nobody outside of the vat holds one of its objects any more. Unless the vat says otherwise
+    /// the object is removed, if the vat's own state does not hold it either.
+    ///
+    /// # Errors
+    ///
+    /// A rejection: nothing happens, and the object stays.
+    fn dropped(&mut self, cx: &Crank<'_>, env: &Self::Env, object: u64) -> Result<(), Rejection> {
+        let _ = env;
+        if !cx.keeps_object(object) {
+            cx.remove_object(object);
+        }
+        Ok(())
+    }
 }
 
 /// A kind with its type erased.
@@ -100,7 +143,7 @@ pub trait AnyKind: Send + Sync {
     /// # Errors
     ///
     /// [`PayloadError::Decode`] when the bytes are no value of the kind.
-    fn decode(&self, state: &[u8]) -> Result<Box<dyn AnyVat>, PayloadError>;
+    fn decode(&self, state: &[u8], slots: &[Slot]) -> Result<Box<dyn AnyVat>, PayloadError>;
 }
 
 /// A vat's value with its type erased.
@@ -111,12 +154,30 @@ pub trait AnyVat: Send {
     ///
     /// What [`Vat::receive`] returned.
     fn receive(&mut self, cx: &Crank<'_>, message: &Message<'_>) -> Answer;
-    /// Appends its encoding.
+    /// Hands it a message for one of its objects.
+    ///
+    /// # Errors
+    ///
+    /// What [`Vat::receive_at`] returned.
+    fn receive_at(&mut self, cx: &Crank<'_>, object: &Object, message: &Message<'_>) -> Answer;
+    /// Tells it what a promise came to.
+    ///
+    /// # Errors
+    ///
+    /// What [`Vat::notified`] returned.
+    fn notified(&mut self, cx: &Crank<'_>, notice: &Notice<'_>) -> Answer;
+    /// Tells it that nobody holds an object of it.
+    ///
+    /// # Errors
+    ///
+    /// What [`Vat::dropped`] returned.
+    fn dropped(&mut self, cx: &Crank<'_>, object: u64) -> Result<(), Rejection>;
+    /// Appends its encoding, and its references.
     ///
     /// # Errors
     ///
     /// [`PayloadError::Encode`] when its `Serialize` says no.
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError>;
+    fn encode(&self, out: &mut Vec<u8>, slots: &mut Vec<Slot>) -> Result<(), PayloadError>;
 }
 
 struct Kind<V: Vat> {
@@ -145,9 +206,9 @@ impl<V: Vat> AnyKind for Kind<V> {
         }))
     }
 
-    fn decode(&self, state: &[u8]) -> Result<Box<dyn AnyVat>, PayloadError> {
+    fn decode(&self, state: &[u8], slots: &[Slot]) -> Result<Box<dyn AnyVat>, PayloadError> {
         Ok(Box::new(Value::<V> {
-            value: decode(state)?,
+            value: decode(state, slots)?,
             env: Arc::clone(&self.env),
         }))
     }
@@ -159,9 +220,21 @@ impl<V: Vat> AnyVat for Value<V> {
         self.value.receive(cx, &self.env, message)
     }
 
+    fn receive_at(&mut self, cx: &Crank<'_>, object: &Object, message: &Message<'_>) -> Answer {
+        self.value.receive_at(cx, &self.env, object, message)
+    }
+
+    fn notified(&mut self, cx: &Crank<'_>, notice: &Notice<'_>) -> Answer {
+        self.value.notified(cx, &self.env, notice)
+    }
+
+    fn dropped(&mut self, cx: &Crank<'_>, object: u64) -> Result<(), Rejection> {
+        self.value.dropped(cx, &self.env, object)
+    }
+
     #[inline]
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        encode_into(&self.value, out)
+    fn encode(&self, out: &mut Vec<u8>, slots: &mut Vec<Slot>) -> Result<(), PayloadError> {
+        encode_into(&self.value, out, slots)
     }
 }
 

@@ -4,14 +4,14 @@
 //! money that left it is in the credit that its crank sent, so it is never in two places and
 //! never in none.
 
-use crankcase::{Answer, Crank, Message, Payload, Rejection, Vat, VatId};
+use crankcase::{Answer, Crank, Message, Payload, Ref, Rejection, Vat};
 use serde::{Deserialize, Serialize};
 
 /// An account that holds wei.
 ///
 /// It is created with its opening balance (`u128`), and understands two messages:
 ///
-/// - `transfer` with `(VatId, u128)`: takes the wei from this account and credits them to the
+/// - `transfer` with `(Ref, u128)`: takes the wei from this account and credits them to the
 ///   vat. With less balance than that it answers with a rejection of the code
 ///   [`Account::TOO_LITTLE`], and nothing happened.
 /// - `credit` with `u128`: adds the wei. Only accounts send it.
@@ -49,7 +49,7 @@ impl Vat for Account {
     fn receive(&mut self, crank: &Crank<'_>, _env: &(), message: &Message<'_>) -> Answer {
         match message.method() {
             Self::TRANSFER => {
-                let (to, value_wei): (VatId, u128) = message.args()?;
+                let (to, value_wei): (Ref, u128) = message.args()?;
                 self.balance_wei = self.balance_wei.checked_sub(value_wei).ok_or_else(|| {
                     let holds = self.balance_wei;
                     Rejection::new(Self::TOO_LITTLE, format!("the account holds {holds} wei"))

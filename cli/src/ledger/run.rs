@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crankcase::{
     Cause, Clock, ClockError, CloseError, CommitOrder, Durability, Kernel, OpenError, Outcome,
-    ReadError, Rejection, RunError as KernelRunError, SendError, Ticket, Vat, VatId, WaitError,
+    ReadError, Ref, Rejection, RunError as KernelRunError, SendError, Ticket, Vat, VatId,
+    WaitError,
 };
 use indicatif::ProgressBar;
 
@@ -268,7 +269,7 @@ impl Ledger<'_> {
             .request(format!("block:{}", block.number))
             .batch();
         for transfer in &block.transfers {
-            let arguments = (self.vats[transfer.to], transfer.value_wei);
+            let arguments = (Ref::to(self.vats[transfer.to]), transfer.value_wei);
             batch.send(self.vats[transfer.from], Account::TRANSFER, &arguments)?;
         }
         let ticket = batch.submit().map_err(|error| match error {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crankcase_vat::Delivery;
+use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, ObjectId};
 
-use super::Sequencer;
+use super::{Parked, Sequencer};
 use crate::cell::Cell;
 use crate::housekeeper::{Chore, Load, NewerRow};
 use crate::mailbox::Pushed;
-use crate::state::{Slot, VatEntry};
+use crate::state::{Item, Slot, State};
 
 impl Sequencer {
     #[inline]
@@ -35,13 +35,8 @@ impl Sequencer {
     /// Has a vat that is not in memory loaded; its cell takes deliveries from now on.
     #[cold]
     pub(super) fn load(&mut self, slot: Slot) -> &Arc<Cell> {
-        let entry = self.state.vat(slot);
-        let cell = Cell::loading(slot, entry.id);
-        let load = load_of(
-            entry,
-            &self.state.kinds()[usize::from(entry.kind)].name,
-            &cell,
-        );
+        let cell = Cell::loading(slot, self.state.vat(slot).id);
+        let load = load_of(&self.state, slot, &cell);
         self.put_cell(cell);
         // Once the housekeeper has left, the kernel is closed and nothing runs any more.
         let _ = self.parts.chores.give(Chore::Load(Box::new(load)));
@@ -80,6 +75,11 @@ impl Sequencer {
         }
     }
 
+    /// Keeps a body again that waits in a promise, after recovery.
+    pub(crate) fn park(&mut self, delivery: DeliveryId, parked: Parked) {
+        self.parked.insert(delivery, parked);
+    }
+
     /// Puts vats with waiting deliveries back into memory after recovery.
     pub(crate) fn restore(&mut self, slot: Slot, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
@@ -88,17 +88,33 @@ impl Sequencer {
     }
 }
 
-fn load_of(entry: &VatEntry, kind: &str, cell: &Arc<Cell>) -> Load {
+fn load_of(state: &State, slot: Slot, cell: &Arc<Cell>) -> Load {
+    let entry = state.vat(slot);
     let rows: Vec<NewerRow> = entry
         .newer_rows()
         .map(|(key, value)| (key.into(), value.map(Into::into)))
         .collect();
+    // What the vat gave away after it was counted matters only to news of that count that waits.
+    let mut given_away: Vec<(u64, CrankNumber)> = Vec::new();
+    for waiting in entry.waiting_others() {
+        if let Item::Dropped { object, .. } = waiting.item
+            && let Some(count) = state.counts().get(ObjectId::new(entry.id, object))
+        {
+            given_away.push((object, count.given_away));
+        }
+    }
     Load {
         cell: Arc::clone(cell),
         number: entry.number,
-        kind: kind.to_owned(),
+        kind: state.kinds()[usize::from(entry.kind)].name.clone(),
         progress: entry.progress.clone(),
         state: entry.newer_state().map(<[u8]>::to_vec),
         rows,
+        to_decide: state.promises().to_decide(entry.number),
+        given_away,
+        ended: entry.ended.map(|ended| match ended.started {
+            true => Cause::VatEnded,
+            false => Cause::NotStarted,
+        }),
     }
 }

@@ -16,7 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crankcase_journal::Group;
-use crankcase_vat::{Delivery, DeliveryId, LiveVat, RecordBytes, Seq};
+use crankcase_vat::{
+    ActAt, Delivery, DeliveryId, LiveVat, Other, Outcome, RecordBytes, Seq, Time, What,
+};
+use rustc_hash::FxHashMap;
 
 use crate::cell::Cell;
 use crate::committer::{CommitJob, Committed, Release};
@@ -25,7 +28,7 @@ use crate::housekeeper::Chore;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
 use crate::role::Duty;
-use crate::state::{Effect, Outcome, Slot, State};
+use crate::state::{Audit, BodyAt, Delivered, Effect, Slot, State};
 use crate::stats::Counters;
 use crate::ticket::TicketCell;
 
@@ -116,6 +119,10 @@ pub(crate) struct Sequencer {
     runnable: Vec<Arc<Cell>>,
     ended: Vec<Arc<Cell>>,
     tickets: Tickets,
+    /// Bodies of messages and watches that wait in promises.
+    parked: FxHashMap<DeliveryId, Parked>,
+    /// The recount, when the host asks for it.
+    audit: Option<Box<Audit>>,
     reorder: Reorder,
     /// Those that wait for the kernel to be idle.
     idle_waiters: Vec<Arc<TicketCell>>,
@@ -131,6 +138,13 @@ pub(crate) struct Sequencer {
     failed: bool,
     /// Groups and checkpoints that were done in this tenure.
     steps: u64,
+}
+
+/// A body that waits in a promise.
+pub(crate) struct Parked {
+    pub(crate) act: ActAt,
+    /// The time of the record that it stands in.
+    pub(crate) time: Time,
 }
 
 /// What is left to do when the role is put down.
@@ -190,6 +204,8 @@ impl Sequencer {
             runnable: Vec::new(),
             ended: Vec::new(),
             tickets: Tickets::default(),
+            parked: FxHashMap::default(),
+            audit: None,
             reorder: Reorder::default(),
             idle_waiters: Vec::new(),
             demanded: false,
@@ -205,6 +221,11 @@ impl Sequencer {
         }
     }
 
+    /// Has everything recounted from now on.
+    pub(crate) fn audit(&mut self, audit: Audit) {
+        self.audit = Some(Box::new(audit));
+    }
+
     /// Sequences one record.
     #[inline]
     fn sequence(&mut self, record: &RecordBytes) -> Option<Seq> {
@@ -215,6 +236,13 @@ impl Sequencer {
                 return None;
             }
         };
+        if let Some(audit) = &mut self.audit
+            && let Err(difference) = audit.check(seq, record, &self.state)
+        {
+            let why = format!("record {seq}, recounted: {difference}");
+            self.fail(Poison::Contradiction(why));
+            return None;
+        }
         let placed = self.group.push(record);
         assert_eq!(placed, seq, "the group and the state count records alike");
         self.parts.watermarks.sequence(seq);
@@ -270,13 +298,41 @@ impl Sequencer {
                     slot,
                     delivery,
                     time,
-                    offset,
-                    from_host,
+                    answer_wanted,
+                    what,
                 } => {
-                    let delivery =
-                        Delivery::new(delivery, time, Arc::clone(record), offset, from_host);
+                    let delivery = match what {
+                        Delivered::Message { offset } => Delivery::of_act(
+                            delivery,
+                            time,
+                            answer_wanted,
+                            Arc::clone(record),
+                            offset,
+                        ),
+                        rarer => {
+                            let made = self.rarer(delivery, time, answer_wanted, rarer, record);
+                            let Some(delivery) = made else {
+                                let why = format!("the body of delivery {delivery} is not kept");
+                                self.fail(Poison::Contradiction(why));
+                                continue;
+                            };
+                            delivery
+                        }
+                    };
                     self.deliver(slot, delivery);
                 }
+                Effect::Park {
+                    delivery,
+                    time,
+                    offset,
+                } => {
+                    let act = ActAt {
+                        record: Arc::clone(record),
+                        offset,
+                    };
+                    self.parked.insert(delivery, Parked { act, time });
+                }
+                Effect::Unpark { delivery } => drop(self.parked.remove(&delivery)),
                 Effect::Answer { delivery, outcome } => self.answer(delivery, outcome),
                 Effect::Born {
                     slot,
@@ -300,6 +356,56 @@ impl Sequencer {
             }
         }
         self.effects = effects;
+    }
+
+    /// A delivery other than a message straight to an object, with its body if it has one.
+    #[cold]
+    fn rarer(
+        &mut self,
+        delivery: DeliveryId,
+        time: Time,
+        answer_wanted: bool,
+        what: Delivered,
+        record: &RecordBytes,
+    ) -> Option<Delivery> {
+        let mut body = |at: BodyAt| match at {
+            BodyAt::Here(offset) => Some(Parked {
+                act: ActAt {
+                    record: Arc::clone(record),
+                    offset,
+                },
+                time,
+            }),
+            BodyAt::Parked => self.parked.remove(&delivery),
+        };
+        let (other, time) = match what {
+            Delivered::Message { .. } => return None,
+            Delivered::Via { body: at, object } => {
+                let Parked { act, time } = body(at)?;
+                (Other::Via { act, object }, time)
+            }
+            Delivered::Outcome {
+                body: at,
+                resolution,
+            } => {
+                let Parked { act, .. } = body(at)?;
+                (Other::Outcome { act, resolution }, time)
+            }
+            Delivered::Settled {
+                promise,
+                resolution,
+            } => (
+                Other::Settled {
+                    promise,
+                    resolution,
+                },
+                time,
+            ),
+            Delivered::Dropped { object, counted } => (Other::Dropped { object, counted }, time),
+            Delivered::Clean => (Other::Clean, time),
+        };
+        let what = What::Other(Box::new(other));
+        Some(Delivery::new(delivery, time, answer_wanted, what))
     }
 
     #[inline]

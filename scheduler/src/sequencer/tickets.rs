@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crankcase_vat::{DeliveryId, Seq};
+use crankcase_vat::{DeliveryId, Outcome, Seq};
 use rustc_hash::FxHashMap;
 
 use crate::committer::Release;
-use crate::state::{Outcome, RequestState};
+use crate::state::RequestState;
 use crate::ticket::TicketCell;
 
 /// What waits for one entry of an input.

@@ -8,16 +8,20 @@
 use std::collections::BTreeSet;
 
 use crankcase_journal::{ReadError, RowBatch, TableSnapshot};
-use crankcase_vat::{DecodeError, Rows, Seq, VatId};
+use crankcase_vat::codec::{Reader, put_varint};
+use crankcase_vat::{DecodeError, DeliveryId, PromiseId, Rows, Seq, VatId};
 
+use super::counts::Count;
 use super::inbox::{CHUNK, decode_chunk};
+use super::promises::Promise;
 use super::requests::RequestState;
 use super::rows::{
-    COUNTERS, Counters, INBOXES, KINDS, NAMES, REQUESTS, STATES, STORES, SWEEPS, VATS, VatRow,
-    inbox_key, store_key, vat_of_key,
+    COUNTERS, Counters, HOLDS, INBOXES, KINDS, NAMES, OBJECTS, PROMISES, REQUESTS, STATES, STORES,
+    SWEEPS, VATS, VatRow, inbox_key, object_key, object_of_key, reference_key, reference_of_key,
+    store_key, vat_of_key,
 };
 use super::vats::{Slot, VatEntry};
-use super::{JournalKind, State};
+use super::{Fate, JournalKind, State};
 use crate::order::CommitOrder;
 
 /// Changes since the last freeze that stand in no entry.
@@ -132,6 +136,33 @@ impl State {
                 None => rows.delete(REQUESTS, id.as_bytes()),
             }
         }
+        self.promises.freeze(|id, row| match row {
+            Some(row) => rows.put(PROMISES, &id.to_bytes(), row),
+            None => rows.delete(PROMISES, &id.to_bytes()),
+        });
+        let changes = std::cell::RefCell::new(&mut rows);
+        self.counts.freeze(
+            |object, count| match count {
+                Some(count) => {
+                    changes
+                        .borrow_mut()
+                        .put(OBJECTS, &object_key(object), count.encode());
+                }
+                None => changes.borrow_mut().delete(OBJECTS, &object_key(object)),
+            },
+            |reference, times| match times {
+                Some(times) => {
+                    let mut value = Vec::new();
+                    put_varint(&mut value, times);
+                    changes
+                        .borrow_mut()
+                        .put(HOLDS, &reference_key(reference), value);
+                }
+                None => changes
+                    .borrow_mut()
+                    .delete(HOLDS, &reference_key(reference)),
+            },
+        );
         // A run ends and turns pass by records that touch no counters row; its row is small.
         if self.order == CommitOrder::Dispatch {
             rows.put(COUNTERS, &[], self.counters().encode());
@@ -179,11 +210,26 @@ impl State {
 
     /// The lowest place in whose record a waiting delivery stands.
     fn oldest_waiting(&self) -> Option<Seq> {
-        let firsts = self
+        let in_inboxes = self
             .vats
             .iter()
-            .filter_map(|(_, entry)| entry.waiting().next());
-        firsts.map(|waiting| waiting.delivery.seq).min()
+            .filter_map(|(_, entry)| entry.oldest_waiting());
+        let parked = self.parked().map(|delivery| delivery.seq);
+        in_inboxes.chain(parked).min()
+    }
+
+    /// Deliveries whose bodies wait in promises.
+    pub(crate) fn parked(&self) -> impl Iterator<Item = DeliveryId> + '_ {
+        self.promises.iter().flat_map(|(_, promise)| {
+            let waiters = match &promise.fate {
+                Fate::Open { waiters, .. } => Some(waiters),
+                Fate::Settled { .. } => None,
+            };
+            let waiters = waiters.into_iter().flatten();
+            waiters
+                .filter(|waiter| waiter.has_body())
+                .map(|waiter| waiter.id())
+        })
     }
 
     /// The state that the tables hold.
@@ -248,12 +294,42 @@ impl State {
                 epoch: 0,
                 kind: row.kind,
                 stored: true,
+                ended: row.ended,
                 hot: None,
             });
         }
         state.vats.epoch = 1;
         state.load_inboxes(tables)?;
+        state.load_promises(tables)?;
         Ok(state)
+    }
+
+    fn load_promises(&mut self, tables: &TableSnapshot) -> Result<(), LoadError> {
+        let odd = |what: &str| LoadError::Row {
+            what: what.to_owned(),
+            why: "its key names nothing".to_owned(),
+        };
+        for row in tables.prefix(PROMISES, &[]) {
+            let (key, value) = row?;
+            let id = key.as_slice().try_into().map(PromiseId::from_bytes);
+            let id = id.map_err(|_| odd("a promise"))?;
+            let promise = Promise::decode(&value).map_err(bad_row(format!("promise {id}")))?;
+            self.promises.insert(id, promise);
+        }
+        for row in tables.prefix(OBJECTS, &[]) {
+            let (key, value) = row?;
+            let object = object_of_key(&key).ok_or_else(|| odd("an object"))?;
+            let count = Count::decode(&value).map_err(bad_row(format!("object {object}")))?;
+            self.counts.insert(object, count);
+        }
+        for row in tables.prefix(HOLDS, &[]) {
+            let (key, value) = row?;
+            let held = reference_of_key(&key).ok_or_else(|| odd("what the host holds"))?;
+            let times = Reader::new(&value).varint("times");
+            let times = times.map_err(bad_row(format!("what the host holds of {held}")))?;
+            self.counts.insert_hold(held, times);
+        }
+        Ok(())
     }
 
     fn load_inboxes(&mut self, tables: &TableSnapshot) -> Result<(), LoadError> {
@@ -284,14 +360,16 @@ impl State {
             for waiting in deliveries.into_iter().skip(consumed as usize) {
                 entry.push_waiting(waiting);
                 self.waiting += 1;
-                turns.push((waiting.delivery, slot));
+                turns.push((waiting.place, waiting.delivery, slot));
             }
             entry.stored_tail = entry.head + entry.waiting_count();
         }
         if self.order == CommitOrder::Dispatch {
-            // Until messages wait in promises, a delivery's place is its identity.
             turns.sort_unstable();
-            self.turns = turns.into();
+            let in_turn = turns.into_iter();
+            self.turns = in_turn
+                .map(|(_, delivery, slot)| (delivery, slot))
+                .collect();
         }
         Ok(())
     }
@@ -340,7 +418,11 @@ fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
         kind: entry.kind,
         progress: entry.progress.clone(),
         head,
+        ended: entry.ended,
     };
+    if entry.ended.is_some() {
+        rows.delete(STATES, &id.to_bytes());
+    }
     rows.put(VATS, &id.to_bytes(), row.encode());
 }
 

@@ -11,31 +11,40 @@
 //! What it must not know: where a message's body is kept (it handles identities; bodies stand in
 //! the records), which vats are in memory, when something is written.
 
+mod audit;
 mod checkpoint;
+mod counts;
+mod ending;
 mod inbox;
+mod promises;
 mod requests;
+mod routing;
 pub(crate) mod rows;
+mod settling;
 mod vats;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record};
 use crankcase_vat::{
-    Cause, CrankNumber, DecodeError, DeliveryId, Payload, Rejection, Seq, Time, VatId, VatNumber,
+    CrankNumber, DecodeError, DeliveryId, Outcome, Payload, PromiseId, Reference, Seq, Time, VatId,
+    VatNumber,
 };
 
+pub(crate) use audit::Audit;
 pub use checkpoint::LoadError;
 pub(crate) use checkpoint::{Frozen, ThawList, first_row_difference, store_rows};
-use inbox::Waiting;
+pub(crate) use counts::Counts;
+pub(crate) use inbox::{Item, Waiting, Wanted};
+pub(crate) use promises::{Fate, Promises, Waiter};
 pub(crate) use requests::RequestState;
 pub(crate) use vats::{Slot, VatEntry, Vats};
 
+use promises::Decider;
 use requests::Requests;
 
 use crate::order::CommitOrder;
-
-/// What a delivery came to: the answer, or why it had no effect.
-pub type Outcome = Result<Payload, Rejection>;
 
 /// A kind of vat in the journal, as it was when a vat of it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +58,38 @@ pub(crate) struct JournalKind {
 /// An index into the kinds that stand in the journal.
 pub(crate) type KindIndex = u16;
 
+/// Where the body of a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyAt {
+    /// At that offset in the record that is applied.
+    Here(usize),
+    /// Where the shell put it when it was told to park it.
+    Parked,
+}
+
+/// What is delivered, and where the shell finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// A message or a start.
+    Message { offset: usize },
+    /// A message that came through a promise, for the object of that number.
+    Via { body: BodyAt, object: u64 },
+    /// What a watched promise came to; nothing when the watch itself says it.
+    Outcome {
+        body: BodyAt,
+        resolution: Option<Arc<[u8]>>,
+    },
+    /// A promise that the vat keeps came to its end.
+    Settled {
+        promise: PromiseId,
+        resolution: Arc<[u8]>,
+    },
+    /// Nobody holds the object any more.
+    Dropped { object: u64, counted: CrankNumber },
+    /// The vat has ended, and something of it is left.
+    Clean,
+}
+
 /// What the shell must do because of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -59,14 +100,22 @@ pub(crate) enum Effect {
         number: VatNumber,
         kind: KindIndex,
     },
-    /// A delivery is to be put into a vat's mailbox. Its act stands at `offset` in the record.
+    /// A delivery is to be put into a vat's mailbox.
     Deliver {
         slot: Slot,
         delivery: DeliveryId,
         time: Time,
-        offset: usize,
-        from_host: bool,
+        answer_wanted: bool,
+        what: Delivered,
     },
+    /// The body at `offset` in the record waits in a promise: it is to be kept.
+    Park {
+        delivery: DeliveryId,
+        time: Time,
+        offset: usize,
+    },
+    /// What was parked under that identity will not be delivered.
+    Unpark { delivery: DeliveryId },
     /// A delivery from the host came to an end.
     Answer {
         delivery: DeliveryId,
@@ -131,6 +180,18 @@ pub enum Contradiction {
     /// More kinds than can be numbered.
     #[error("the journal holds more than 65,535 kinds")]
     TooManyKinds,
+    /// The record names a promise that is not there.
+    #[error("the record names promise {promise}, which is not there or not as the record has it")]
+    NoSuchPromise {
+        /// The promise.
+        promise: PromiseId,
+    },
+    /// The record lets go of what is not held as often.
+    #[error("the record lets go of {reference} more often than it is held")]
+    NotHeld {
+        /// What it lets go of.
+        reference: Reference,
+    },
 }
 
 /// A run that was opened and has not spent its budget (`Dispatch` order).
@@ -149,6 +210,8 @@ pub(crate) struct State {
     kinds: Vec<JournalKind>,
     names: BTreeMap<String, VatId>,
     requests: Requests,
+    promises: Promises,
+    counts: Counts,
     /// Vats that the host has made.
     host_spawned: u64,
     /// The number that was last given to a vat.
@@ -164,6 +227,8 @@ pub(crate) struct State {
     abandoned: u64,
     /// What the next checkpoint must write besides vats and requests.
     dirty: checkpoint::Dirty,
+    /// What is left to do for the record that is applied.
+    work: settling::Work,
 }
 
 impl State {
@@ -176,6 +241,8 @@ impl State {
             kinds: Vec::new(),
             names: BTreeMap::new(),
             requests: Requests::default(),
+            promises: Promises::default(),
+            counts: Counts::default(),
             host_spawned: 0,
             last_number: VatNumber::HOST,
             time: Time::ZERO,
@@ -184,6 +251,7 @@ impl State {
             run: None,
             abandoned: 0,
             dirty: checkpoint::Dirty::default(),
+            work: settling::Work::default(),
         }
     }
 
@@ -201,8 +269,17 @@ impl State {
     ) -> Result<Seq, Contradiction> {
         let seq = self.last.next();
         match Record::parse(record)? {
-            Record::Crank(crank) => self.apply_crank(seq, &crank, effects)?,
-            Record::Input(input) => self.apply_input(seq, &input, effects)?,
+            Record::Crank(crank) => {
+                self.work.begin(seq, crank.now);
+                self.apply_crank(seq, &crank, effects)?;
+            }
+            Record::Input(input) => {
+                self.work.begin(seq, input.time);
+                self.apply_input(seq, &input, effects)?;
+            }
+        }
+        if self.work.is_pending() {
+            self.finish_record(effects)?;
         }
         self.last = seq;
         self.close_spent_run();
@@ -248,40 +325,43 @@ impl State {
         self.waiting -= 1;
         entry.progress.crank = record.number;
         entry.progress.now = record.now;
+        let number = entry.number;
 
-        let ended = match &record.end {
-            CrankEnd::Committed {
-                state,
-                answer,
-                vat_ended,
-            } => {
+        if waited.item != Item::Message {
+            self.consume_other(vat, waited.item)?;
+        }
+        match &record.end {
+            CrankEnd::Committed { state, answer, .. } => {
                 if let Some(state) = state {
-                    entry.set_state(state);
+                    self.vats.touch(slot).set_state(state);
                 }
-                let number = entry.number;
                 self.apply_acts(seq, slot, number, record, effects)?;
-                if waited.from_host {
-                    let answer = Payload::from_bytes(answer.unwrap_or_default().to_vec());
-                    self.answer(record.consumed, Ok(answer), effects);
+                if waited.wanted != Wanted::No {
+                    let answer = answer.ok_or(Contradiction::Misplaced)?;
+                    self.answered(&waited, answer, effects)?;
+                    self.note_given_away(vat, record.number, answer)?;
                 }
-                *vat_ended
             }
-            CrankEnd::Abandoned {
-                rejection,
-                vat_ended,
-            } => {
+            CrankEnd::Abandoned { rejection, .. } => {
                 self.abandoned += 1;
-                if waited.from_host {
-                    self.answer(record.consumed, Err(rejection.clone()), effects);
+                self.apply_acts(seq, slot, number, record, effects)?;
+                if waited.wanted != Wanted::No {
+                    self.refused(&waited, rejection.clone(), effects);
                 }
-                *vat_ended
             }
-        };
-        if ended {
+            CrankEnd::Cleaned { rows_left } => {
+                self.apply_acts(seq, slot, number, record, effects)?;
+                self.clean_up(slot, *rows_left, effects)?;
+            }
+        }
+        if let CrankEnd::Committed { vat: end, .. } | CrankEnd::Abandoned { vat: end, .. } =
+            &record.end
+            && let crankcase_vat::record::VatEnd::Ended { rows_left } = end
+        {
             // A vat's first crank is its start; when that is abandoned, it never lived.
             let abandoned = matches!(record.end, CrankEnd::Abandoned { .. });
             let started = !abandoned || record.number > CrankNumber::ZERO.next();
-            self.end_vat(slot, started, effects);
+            self.end_vat(slot, started, *rows_left, effects);
         }
         Ok(())
     }
@@ -300,27 +380,96 @@ impl State {
         while let Some(act) = acts.next_at() {
             let (offset, act) = act?;
             let delivery = DeliveryId::new(seq, index);
+            index += u32::from(act.is_delivery());
+            let promised = match act.made_promise() {
+                None => None,
+                Some(kept) => {
+                    let made = &mut self.vats.touch(slot).progress.promised;
+                    *made += 1;
+                    kept.then(|| PromiseId::new(number, *made))
+                }
+            };
             match act {
-                Act::Send { to, .. } => {
-                    index += 1;
-                    self.deliver(to, delivery, record.now, offset, false, effects);
+                Act::Send { to, args, .. } => {
+                    let sent = routing::Sent {
+                        delivery,
+                        offset,
+                        wanted: self.promise_answer(promised, delivery)?,
+                        args,
+                        by: Some((record.vat, record.number)),
+                    };
+                    self.send(&to, &sent, effects)?;
                 }
                 Act::Spawn {
                     counter,
                     kind,
                     version,
+                    args,
                     name: "",
-                    ..
                 } => {
-                    index += 1;
                     let id = VatId::new(number, counter);
                     let made = &mut self.vats.touch(slot).progress.spawned;
                     *made = (*made).max(counter);
                     self.give_birth(id, kind, version, effects)?;
-                    self.deliver(id, delivery, record.now, offset, false, effects);
+                    let sent = routing::Sent {
+                        delivery,
+                        offset,
+                        wanted: Wanted::No,
+                        args,
+                        by: Some((record.vat, record.number)),
+                    };
+                    self.send(&crankcase_vat::Slot::Object(id.into()), &sent, effects)?;
                 }
                 Act::Put { key, value } => self.vats.touch(slot).write_row(key, Some(value)),
                 Act::Delete { key } => self.vats.touch(slot).write_row(key, None),
+                Act::Promise { .. } => {
+                    if let Some(promise) = promised
+                        && !self.promises.open(promise, Decider::Maker)
+                    {
+                        return Err(Contradiction::NoSuchPromise { promise });
+                    }
+                    if let Some(promise) = promised {
+                        self.work.look_at(promise);
+                    }
+                }
+                Act::Settle {
+                    counter,
+                    resolution,
+                } => {
+                    let promise = PromiseId::new(number, counter);
+                    self.note_given_away(record.vat, record.number, resolution)?;
+                    self.work.settle(promise, resolution.into());
+                }
+                Act::Watch {
+                    on,
+                    object: _,
+                    context,
+                    ..
+                } => {
+                    let wanted = match promised {
+                        None => Wanted::No,
+                        Some(promise) => {
+                            self.open_promise(promise, Decider::Continuation(delivery))?;
+                            Wanted::ByPromise
+                        }
+                    };
+                    let sent = routing::Sent {
+                        delivery,
+                        offset,
+                        wanted,
+                        args: context,
+                        by: Some((record.vat, record.number)),
+                    };
+                    self.watch(slot, record.vat, &on, &sent, effects)?;
+                }
+                Act::Keep { what, times } => self.keep(record.vat, &what, times)?,
+                Act::LetGo { what, times } => self.let_go(record.vat, &what, times)?,
+                Act::Took { what, times } => self.off_the_way(&what, times)?,
+                Act::Spawn { .. }
+                | Act::Forget { .. }
+                | Act::Hold { .. }
+                | Act::Release { .. }
+                | Act::Await { .. } => return Err(Contradiction::Misplaced),
                 _ => return Err(Contradiction::Misplaced),
             }
         }
@@ -360,32 +509,83 @@ impl State {
             while let Some(act) = acts.next_at() {
                 let (offset, act) = act?;
                 let delivery = DeliveryId::new(seq, index);
-                match act {
-                    Act::Send { to, .. } => {
-                        index += 1;
-                        self.deliver(to, delivery, input.time, offset, true, effects);
-                    }
-                    Act::Spawn {
-                        counter,
-                        kind,
-                        version,
-                        name,
-                        ..
-                    } => {
-                        index += 1;
-                        let id = VatId::new(VatNumber::HOST, counter);
-                        self.host_spawned = self.host_spawned.max(counter);
-                        self.give_birth(id, kind, version, effects)?;
-                        if !name.is_empty() {
-                            self.names.insert(name.to_owned(), id);
-                            self.dirty.names.insert(name.to_owned());
+                index += u32::from(act.is_delivery());
+                self.apply_input_act(delivery, offset, act, effects)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_input_act(
+        &mut self,
+        delivery: DeliveryId,
+        offset: usize,
+        act: Act<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Contradiction> {
+        let sent = |args| routing::Sent {
+            delivery,
+            offset,
+            wanted: Wanted::ByHost,
+            args,
+            by: None,
+        };
+        match act {
+            Act::Send {
+                to,
+                args,
+                kept: false,
+                ..
+            } => match self.why_unusable(&to, &args)? {
+                Some(why) => self.answer(delivery, Err(why), effects),
+                None => self.send(&to, &sent(args), effects)?,
+            },
+            Act::Spawn {
+                counter,
+                kind,
+                version,
+                args,
+                name,
+            } => {
+                let id = VatId::new(VatNumber::HOST, counter);
+                self.host_spawned = self.host_spawned.max(counter);
+                let to = crankcase_vat::Slot::Object(id.into());
+                let unusable = self.why_unusable_in(&args)?;
+                if let Some(why) = unusable {
+                    self.answer(delivery, Err(why), effects);
+                    return Ok(());
+                }
+                self.give_birth(id, kind, version, effects)?;
+                if !name.is_empty() {
+                    self.names.insert(name.to_owned(), id);
+                    self.dirty.names.insert(name.to_owned());
+                }
+                self.send(&to, &sent(args), effects)?;
+            }
+            Act::Forget { request } => self.requests.forget(request),
+            Act::Hold { what } => {
+                let outcome = match what.reference() {
+                    Some(reference) => match self.why_gone(reference) {
+                        Some(why) => Err(why),
+                        None => {
+                            self.counts.hold(reference);
+                            self.on_the_way(reference, 1, None)?;
+                            Ok(Payload::empty())
                         }
-                        self.deliver(id, delivery, input.time, offset, true, effects);
-                    }
-                    Act::Forget { request } => self.requests.forget(request),
-                    _ => return Err(Contradiction::Misplaced),
+                    },
+                    None => return Err(Contradiction::Misplaced),
+                };
+                self.answer(delivery, outcome, effects);
+            }
+            Act::Release { what } => {
+                if let Some(reference) = what.reference()
+                    && self.counts.release(reference)
+                {
+                    self.off_the_way(&what, 1)?;
                 }
             }
+            Act::Await { on } => self.wait_for_host(delivery, &on, effects)?,
+            _ => return Err(Contradiction::Misplaced),
         }
         Ok(())
     }
@@ -431,70 +631,9 @@ impl State {
         Ok(())
     }
 
-    #[inline]
-    fn deliver(
-        &mut self,
-        to: VatId,
-        delivery: DeliveryId,
-        time: Time,
-        offset: usize,
-        from_host: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(slot) = self.vats.find(to) else {
-            if from_host {
-                let why = format!("vat {to} was never made, or it has ended");
-                let rejection = Rejection::with_cause(Cause::NoSuchVat, "no_such_vat", why);
-                self.answer(delivery, Err(rejection), effects);
-            }
-            return;
-        };
-        self.vats.touch(slot).push_waiting(Waiting {
-            delivery,
-            from_host,
-        });
-        self.waiting += 1;
-        if self.order == CommitOrder::Dispatch {
-            self.turns.push_back((delivery, slot));
-        }
-        effects.push(Effect::Deliver {
-            slot,
-            delivery,
-            time,
-            offset,
-            from_host,
-        });
-    }
-
     fn answer(&mut self, delivery: DeliveryId, outcome: Outcome, effects: &mut Vec<Effect>) {
         self.requests.answer(delivery, &outcome);
         effects.push(Effect::Answer { delivery, outcome });
-    }
-
-    fn end_vat(&mut self, slot: Slot, started: bool, effects: &mut Vec<Effect>) {
-        let entry = self.vats.remove(slot);
-        self.kinds[usize::from(entry.kind)].live -= 1;
-        self.dirty.kinds = true;
-        let id = entry.id;
-        let why = || match started {
-            true => {
-                let why = format!("vat {id} ended while this waited in its inbox");
-                Rejection::with_cause(Cause::VatEnded, "vat_ended", why)
-            }
-            false => {
-                let why = format!("the start of vat {id} was abandoned");
-                Rejection::with_cause(Cause::NotStarted, "not_started", why)
-            }
-        };
-        for waiting in entry.waiting() {
-            self.waiting -= 1;
-            if waiting.from_host {
-                self.answer(waiting.delivery, Err(why()), effects);
-            }
-        }
-        // Names of the dead stay: a root that is gone must not look as if it had never been.
-        self.dirty.end(&entry);
-        effects.push(Effect::Ended { slot });
     }
 
     fn close_spent_run(&mut self) {
@@ -558,7 +697,19 @@ impl State {
 
     /// The vat's place in the table, if it lives.
     pub(crate) fn find(&self, vat: VatId) -> Option<Slot> {
-        self.vats.find(vat)
+        self.vats
+            .find(vat)
+            .filter(|slot| self.vats.get(*slot).ended.is_none())
+    }
+
+    /// The promises that are known.
+    pub(crate) const fn promises(&self) -> &Promises {
+        &self.promises
+    }
+
+    /// How objects are held.
+    pub(crate) const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The vat's entry.
@@ -610,8 +761,13 @@ pub(crate) fn first_difference(one: &State, two: &State) -> Option<String> {
         waiting,
         run
     );
-    if let Some(difference) = one.requests.first_difference(&two.requests) {
-        return Some(difference);
+    let parts = one
+        .requests
+        .first_difference(&two.requests)
+        .or_else(|| one.promises.first_difference(&two.promises))
+        .or_else(|| one.counts.first_difference(&two.counts));
+    if parts.is_some() {
+        return parts;
     }
     one.vats.first_difference(&two.vats)
 }

@@ -5,12 +5,9 @@ use std::sync::Arc;
 
 use crankcase_vat::codec::{Reader, put_bytes, put_delivery_id, put_varint};
 use crankcase_vat::record::RequestRef;
-use crankcase_vat::record::crank::{read_rejection, write_rejection};
 use crankcase_vat::record::input::RequestDigest;
-use crankcase_vat::{DecodeError, DeliveryId, Payload};
+use crankcase_vat::{DecodeError, DeliveryId, Outcome, Resolution, outcome_bytes};
 use rustc_hash::FxHashMap;
-
-use super::Outcome;
 
 /// What is known of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +46,9 @@ impl RequestState {
         for outcome in &self.outcomes {
             match outcome {
                 None => out.push(0),
-                Some(Ok(payload)) => {
+                Some(outcome) => {
                     out.push(1);
-                    put_bytes(&mut out, payload.bytes());
-                }
-                Some(Err(rejection)) => {
-                    out.push(2);
-                    write_rejection(&mut out, rejection);
+                    put_bytes(&mut out, &outcome_bytes(outcome));
                 }
             }
         }
@@ -73,8 +66,7 @@ impl RequestState {
             let offset = reader.offset();
             outcomes.push(match reader.byte("outcome")? {
                 0 => None,
-                1 => Some(Ok(Payload::from_bytes(reader.bytes("answer")?.to_vec()))),
-                2 => Some(Err(read_rejection(&mut reader)?)),
+                1 => Some(Resolution::read(reader.bytes("outcome")?)?.to_outcome()),
                 _ => {
                     return Err(DecodeError::Invalid {
                         what: "outcome",
@@ -176,7 +168,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crankcase_vat::{Rejection, Seq};
+    use crankcase_vat::{Payload, Rejection, Seq};
 
     fn delivery(seq: u64, index: u32) -> DeliveryId {
         DeliveryId::new(Seq::new(seq), index)

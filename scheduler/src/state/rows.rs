@@ -10,17 +10,23 @@
 //! | 6     | kind number (2 bytes)          | version, name, live vats                         |
 //! | 7     | empty                          | [`Counters`]                                     |
 //! | 8     | vat id of a vat that ended     | empty: store rows of it may be left to be swept  |
-//! | 9     | vat id                         | encoded state; no row before the start committed |
+//! | 9     | vat id                         | encoded state, a body; no row before the start committed |
+//! | 10    | promise (16 bytes)             | a promise (`promises.rs`)                        |
+//! | 11    | vat id, object number (8 bytes)| how the object is held (`counts.rs`)             |
+//! | 12    | a reference                    | how often the host holds it                      |
 //!
 //! Numbers in keys are big endian, so that rows sort as their numbers do.
 
 use crankcase_vat::codec::{Reader, put_bytes, put_varint};
-use crankcase_vat::{CrankNumber, DecodeError, Progress, Time, VatId, VatNumber};
+use crankcase_vat::{
+    CrankNumber, DecodeError, ObjectId, Progress, Reference, Slot, Time, VatId, VatNumber,
+};
 
+use super::vats::Ended;
 use super::{JournalKind, KindIndex, OpenRun};
 
 /// The version of the rows' layout.
-pub(crate) const ROWS_VERSION: u64 = 1;
+pub(crate) const ROWS_VERSION: u64 = 2;
 
 pub(crate) const VATS: u8 = 1;
 pub(crate) const INBOXES: u8 = 2;
@@ -31,6 +37,35 @@ pub(crate) const KINDS: u8 = 6;
 pub(crate) const COUNTERS: u8 = 7;
 pub(crate) const SWEEPS: u8 = 8;
 pub(crate) const STATES: u8 = 9;
+pub(crate) const PROMISES: u8 = 10;
+pub(crate) const OBJECTS: u8 = 11;
+pub(crate) const HOLDS: u8 = 12;
+
+/// The key of an object.
+pub(crate) fn object_key(object: ObjectId) -> Vec<u8> {
+    inbox_key(object.vat, object.number)
+}
+
+/// The object whose key that is.
+pub(crate) fn object_of_key(key: &[u8]) -> Option<ObjectId> {
+    let number = key.get(16..)?.try_into().ok().map(u64::from_be_bytes)?;
+    Some(ObjectId::new(vat_of_key(key)?, number))
+}
+
+/// The key of a reference that the host holds.
+pub(crate) fn reference_key(reference: Reference) -> Vec<u8> {
+    let mut key = Vec::new();
+    Slot::from(reference).write(&mut key);
+    key
+}
+
+/// The reference whose key that is.
+pub(crate) fn reference_of_key(key: &[u8]) -> Option<Reference> {
+    let mut reader = Reader::new(key);
+    let slot = Slot::read(&mut reader).ok()?;
+    reader.finish().ok()?;
+    slot.reference()
+}
 
 /// The key of a chunk of an inbox.
 pub(crate) fn inbox_key(vat: VatId, chunk: u64) -> Vec<u8> {
@@ -61,6 +96,8 @@ pub(crate) struct VatRow {
     pub(crate) progress: Progress,
     /// Deliveries it has consumed.
     pub(crate) head: u64,
+    /// Whether it lives no more.
+    pub(crate) ended: Option<Ended>,
 }
 
 impl VatRow {
@@ -70,8 +107,17 @@ impl VatRow {
         put_varint(&mut out, u64::from(self.kind));
         put_varint(&mut out, self.progress.crank.get());
         put_varint(&mut out, self.progress.spawned);
+        put_varint(&mut out, self.progress.promised);
+        put_varint(&mut out, self.progress.objects);
         put_varint(&mut out, self.progress.now.get());
         put_varint(&mut out, self.head);
+        match self.ended {
+            None => out.push(0),
+            Some(ended) => {
+                out.push(if ended.started { 1 } else { 2 });
+                put_varint(&mut out, ended.promises_from);
+            }
+        }
         out
     }
 
@@ -86,6 +132,8 @@ impl VatRow {
             })?;
         let crank = CrankNumber::new(reader.varint("crank number")?);
         let spawned = reader.varint("vats made")?;
+        let promised = reader.varint("promises made")?;
+        let objects = reader.varint("objects made")?;
         let now = Time::new(reader.varint("now")?);
         let offset = reader.offset();
         let head = reader.varint("deliveries consumed")?;
@@ -96,6 +144,20 @@ impl VatRow {
                 offset,
             });
         }
+        let offset = reader.offset();
+        let ended = match reader.byte("whether it lives")? {
+            0 => None,
+            code @ (1 | 2) => Some(Ended {
+                started: code == 1,
+                promises_from: reader.varint("promise counter")?,
+            }),
+            _ => {
+                return Err(DecodeError::Invalid {
+                    what: "whether it lives",
+                    offset,
+                });
+            }
+        };
         reader.finish()?;
         Ok(Self {
             number,
@@ -103,9 +165,12 @@ impl VatRow {
             progress: Progress {
                 crank,
                 spawned,
+                promised,
+                objects,
                 now,
             },
             head,
+            ended,
         })
     }
 }
@@ -206,15 +271,27 @@ mod tests {
         let progress = Progress {
             crank: CrankNumber::new(300),
             spawned: 2,
+            promised: 1000,
+            objects: 5,
             now: Time::new(1 << 40),
         };
-        let row = VatRow {
-            number: VatNumber::new(7),
-            kind: 3,
-            progress,
-            head: 299,
-        };
-        assert_eq!(VatRow::decode(&row.encode()), Ok(row));
+        for ended in [None, Some(true), Some(false)] {
+            let row = VatRow {
+                number: VatNumber::new(7),
+                kind: 3,
+                progress: progress.clone(),
+                head: 299,
+                ended: ended.map(|started| Ended {
+                    started,
+                    promises_from: 256,
+                }),
+            };
+            assert_eq!(VatRow::decode(&row.encode()), Ok(row));
+        }
+        let object = ObjectId::new(VatId::new(VatNumber::new(3), 4), 5);
+        assert_eq!(object_of_key(&object_key(object)), Some(object));
+        let held = Reference::Object(object);
+        assert_eq!(reference_of_key(&reference_key(held)), Some(held));
         for run in [
             None,
             Some(OpenRun { left: None }),

@@ -59,7 +59,18 @@ pub(crate) struct VatEntry {
     pub(crate) kind: KindIndex,
     /// Whether the tables have a row of it.
     pub(crate) stored: bool,
+    /// Whether it lives no more, and is here only until what it leaves is let go of.
+    pub(crate) ended: Option<Ended>,
     pub(crate) hot: Option<Box<Hot>>,
+}
+
+/// How a vat that lives no more came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Whether it ever lived.
+    pub(crate) started: bool,
+    /// Promises below this number that it was to decide were looked at.
+    pub(crate) promises_from: u64,
 }
 
 impl VatEntry {
@@ -84,6 +95,17 @@ impl VatEntry {
         inbox.pop()
     }
 
+    /// Notes that the vat lives no more; its state is of no use to anyone.
+    pub(crate) fn end(&mut self, started: bool) {
+        self.ended = Some(Ended {
+            started,
+            promises_from: 0,
+        });
+        if let Some(hot) = &mut self.hot {
+            hot.state = None;
+        }
+    }
+
     /// Replaces the encoded state, reusing its memory.
     #[inline]
     pub(crate) fn set_state(&mut self, state: &[u8]) {
@@ -97,6 +119,10 @@ impl VatEntry {
     /// Changes a store row.
     pub(crate) fn write_row(&mut self, key: &[u8], value: Option<&[u8]>) {
         let epoch = self.epoch;
+        // An object's row is written when it is made, and its number is never given again.
+        if let Some(number) = crankcase_vat::object_of_row(key) {
+            self.progress.objects = self.progress.objects.max(number);
+        }
         let change = RowChange {
             epoch,
             value: value.map(Into::into),
@@ -113,6 +139,16 @@ impl VatEntry {
     /// The deliveries that wait, in order.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
         self.hot.iter().flat_map(|hot| hot.inbox.iter())
+    }
+
+    /// Those that wait and are no messages straight to an object.
+    pub(crate) fn waiting_others(&self) -> impl Iterator<Item = Waiting> + '_ {
+        self.hot.iter().flat_map(|hot| hot.inbox.others())
+    }
+
+    /// The lowest record in which a body stands that waits.
+    pub(crate) fn oldest_waiting(&self) -> Option<crankcase_vat::Seq> {
+        self.hot.as_ref().and_then(|hot| hot.inbox.oldest())
     }
 
     /// How many deliveries wait.
@@ -232,6 +268,7 @@ impl Vats {
             epoch: self.epoch,
             kind,
             stored: false,
+            ended: None,
             hot: None,
         };
         let slot = self.put(entry);
@@ -297,7 +334,7 @@ impl Vats {
                 return Some(format!("vat {} is on one side only", entry.id));
             };
             let twin = other.get(slot);
-            let facts = |e: &VatEntry| (e.number, e.progress.clone(), e.kind, e.head);
+            let facts = |e: &VatEntry| (e.number, e.progress.clone(), e.kind, e.head, e.ended);
             if facts(entry) != facts(twin) {
                 return Some(format!(
                     "vat {}: {:?} against {:?}",

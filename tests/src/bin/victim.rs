@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use crankcase::{Clock, CommitOrder, Durability, Kernel, KernelBuilder, VatId, VatNumber};
+use crankcase::{Clock, CommitOrder, Durability, Kernel, KernelBuilder, Ref, VatId, VatNumber};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::host::{Shape, said};
 use crankcase_tests::{Gate, Host, Said, Step, workload};
@@ -86,7 +86,10 @@ fn requests(dir: &std::path::Path, durability: Durability, threads: u64) -> Resu
                 let (to, sink) = (id(thread), id(threads + 1));
                 let begin = kernel.read(to, |actor: &crankcase_tests::Actor| actor.count);
                 for number in begin.unwrap_or(0).saturating_sub(3).. {
-                    let steps = vec![Step::Add(1), Step::Send(sink, vec![Step::Hear(to, number)])];
+                    let steps = vec![
+                        Step::Add(1),
+                        Step::Send(Ref::to(sink), vec![Step::Hear(to, number)]),
+                    ];
                     let asked = kernel.request(format!("{thread}:{number}"));
                     let Ok(ticket) = asked.send(to, PLAY, &steps) else {
                         return;

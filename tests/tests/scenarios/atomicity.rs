@@ -1,6 +1,6 @@
 //! All that a crank did happens, or none of it does, and nobody else notices.
 
-use crankcase::{Cause, Limits, Outcome, VatId, VatNumber};
+use crankcase::{Cause, Limits, Outcome, Ref, VatId, VatNumber};
 use crankcase_tests::{Gate, Said, Scratch, Step, in_every_shape};
 
 #[track_caller]
@@ -12,7 +12,7 @@ fn cause(outcome: &Outcome) -> Cause {
 }
 
 /// Everything that a crank can do to itself and to `other`.
-fn deeds(other: VatId) -> Vec<Step> {
+fn deeds(other: Ref) -> Vec<Step> {
     vec![
         Step::Add(1),
         Step::Set(b"row".to_vec(), b"new".to_vec()),
@@ -37,7 +37,7 @@ fn abandoned_cranks_leave_nothing_whatever_ended_them() {
         host.play(vat, &[Step::Add(5), kept]).unwrap();
 
         let hear_much = (0..2_000)
-            .map(|number| Step::Hear(vat, number))
+            .map(|number| Step::Hear(vat.vat(), number))
             .collect::<Vec<_>>();
         let ends: Vec<(Cause, Vec<Step>)> = vec![
             (Cause::Refused, vec![Step::Refuse("no".to_owned())]),
@@ -124,7 +124,7 @@ fn ids_of_vats_made_in_an_abandoned_crank_are_given_again() {
         let [Said::Vat(child)] = said[..] else {
             panic!("a vat was made: {said:?}")
         };
-        assert_eq!(child.counter, 1);
+        assert_eq!(child.vat().counter, 1);
         host.idle();
         assert_eq!(host.look(child).count, 2);
         host.close();
@@ -145,7 +145,7 @@ fn exit_success_commits_and_ends_the_vat() {
         assert_eq!(host.look(other).count, 101);
         assert!(matches!(
             host.read(vat, crankcase_tests::Actor::clone),
-            Err(crankcase::ReadError::NoSuchVat { vat: named }) if named == vat
+            Err(crankcase::ReadError::NoSuchVat { vat: named }) if named == vat.vat()
         ));
         assert_eq!(cause(&host.play(vat, &[])), Cause::NoSuchVat);
         assert_eq!(cause(&host.play(vat, &[])), Cause::NoSuchVat);
@@ -230,11 +230,10 @@ fn messages_to_vats_that_never_were_are_rejected() {
         let vat = host.actor();
         let nobody = VatId::new(VatNumber::HOST, 1_000_000);
         assert_eq!(cause(&host.play(nobody, &[])), Cause::NoSuchVat);
-        // A vat that sends to nobody is none the worse for it.
-        host.play(vat, &[Step::Send(nobody, vec![Step::Add(1)]), Step::Add(1)])
-            .unwrap();
-        host.idle();
-        assert_eq!(host.look(vat).count, 1);
+        // A reference that leads nowhere is not let in.
+        let told = host.play(vat, &[Step::Send(Ref::to(nobody), vec![]), Step::Add(1)]);
+        assert_eq!(cause(&told), Cause::NoSuchVat);
+        assert_eq!(host.look(vat).count, 0);
         host.close();
     });
 }

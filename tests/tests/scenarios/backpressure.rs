@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crankcase::{CommitOrder, KernelBuilder, SendError, TrySendError, VatId};
+use crankcase::{CommitOrder, KernelBuilder, Ref, SendError, TrySendError};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::executor::{block_on, poll_once};
 use crankcase_tests::host::PLAIN;
@@ -11,7 +11,7 @@ use crankcase_tests::watch::Watch;
 use crankcase_tests::{Gate, Host, Scratch, Shape, Step, in_every_shape};
 
 /// Fills the inputs of a host whose actor is held at a gate.
-fn full(host: &Host, vat: VatId) -> (Arc<Gate>, u64) {
+fn full(host: &Host, vat: Ref) -> (Arc<Gate>, u64) {
     let gate = Gate::closed();
     let held = Arc::clone(&gate);
     host.yard.on("gate", move || held.pass());
@@ -28,7 +28,7 @@ fn full(host: &Host, vat: VatId) -> (Arc<Gate>, u64) {
         panic!("it is full: {refused}")
     };
     // The message comes back as it would have been sent.
-    assert_eq!((unsent.to, &*unsent.method), (vat, PLAY));
+    assert_eq!((unsent.to, &*unsent.method), (vat.into(), PLAY));
     let steps: Vec<Step> = unsent.args.decode().unwrap();
     assert!(matches!(steps[..], [Step::Add(1)]));
     (gate, taken)
@@ -203,7 +203,9 @@ fn a_load_far_above_every_bound_comes_to_its_end() {
         let mut batch = host.batch();
         for _ in 0..10 {
             for &id in &ids {
-                batch.send(id, PLAY, &vec![Step::Wander(10, 8)]).unwrap();
+                batch
+                    .send(id, PLAY, &vec![Step::Wander(10, ids.clone())])
+                    .unwrap();
             }
         }
         let sent = batch.submit().unwrap();

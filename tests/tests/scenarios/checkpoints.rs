@@ -165,7 +165,7 @@ fn everything_survives_in_the_tables_alone() {
         let [Said::Row(Some(value)), Said::Vat(second)] = &said[..] else {
             panic!("{said:?}")
         };
-        assert_eq!((&value[..], second.counter), (&b"value"[..], 2));
+        assert_eq!((&value[..], second.vat().counter), (&b"value"[..], 2));
         host.close();
     });
 }

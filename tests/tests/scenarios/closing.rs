@@ -159,7 +159,7 @@ fn deliveries_that_wait_in_a_budgeted_run_wait_over_reopening() {
         let scratch = Scratch::new();
         let mut host = shape.open(scratch.dir());
         let vat = host.actor();
-        let _ = host.tell(vat, &[Step::Wander(50, 1)]).unwrap();
+        let _ = host.tell(vat, &[Step::Wander(50, vec![vat])]).unwrap();
         let _ = host.tell(vat, &[Step::Add(1_000)]).unwrap();
         host.run(1).unwrap();
         for _ in 0..5 {
@@ -182,7 +182,7 @@ fn dropping_without_closing_keeps_everything() {
         let host = shape.open(scratch.dir());
         let vats = host.actors(3);
         for &vat in &vats {
-            let _ = host.tell(vat, &[Step::Wander(20, 3)]).unwrap();
+            let _ = host.tell(vat, &[Step::Wander(20, vats.clone())]).unwrap();
         }
         host.idle();
         let before = (host.stats().sequenced, host.stats().activity_hash);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crankcase::{Clock, CommitOrder, VatId, VatNumber};
+use crankcase::{Clock, CommitOrder, Ref, VatId, VatNumber};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::child::Victim;
 use crankcase_tests::host::{PLAIN, said};
@@ -75,7 +75,10 @@ fn what_a_ticket_reported_is_there_after_any_number_of_kills() {
         for (&(thread, number), &count) in &reported {
             let to = VatId::new(VatNumber::HOST, thread);
             let sink = VatId::new(VatNumber::HOST, THREADS + 1);
-            let steps = vec![Step::Add(1), Step::Send(sink, vec![Step::Hear(to, number)])];
+            let steps = vec![
+                Step::Add(1),
+                Step::Send(Ref::to(sink), vec![Step::Hear(to, number)]),
+            ];
             let asked = host.request(format!("{thread}:{number}"));
             let ticket = asked.send(to, PLAY, &steps).unwrap();
             let outcome = crankcase_tests::host::settled(&ticket);

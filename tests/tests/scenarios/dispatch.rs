@@ -230,7 +230,7 @@ fn cranks_stand_in_the_order_of_one_queue() {
         }
         host.idle();
         let expected: Vec<(VatId, u64)> = (0..30)
-            .flat_map(|round| senders.iter().map(move |&sender| (sender, round)))
+            .flat_map(|round| senders.iter().map(move |sender| (sender.vat(), round)))
             .collect();
         assert_eq!(host.look(sink).heard, expected);
         host.close();
@@ -263,7 +263,7 @@ fn vat_ids_of_the_host_do_not_depend_on_restarts() {
     let scratch = Scratch::new();
     for counter in 1..=6 {
         let host = with(2).open(scratch.dir());
-        assert_eq!(host.actor(), VatId::new(VatNumber::HOST, counter));
+        assert_eq!(host.actor().vat(), VatId::new(VatNumber::HOST, counter));
         host.close();
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crankcase::{CloseError, RunError, SendError, VatId, WaitError};
+use crankcase::{CloseError, Ref, RunError, SendError, WaitError};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::disk::FailingDisk;
 use crankcase_tests::host::said;
@@ -15,7 +15,7 @@ fn open(shape: Shape, scratch: &Scratch, disk: &Arc<FailingDisk>) -> Host {
 }
 
 /// Adds one after the other until the disk says no. Gives the last count that was acknowledged.
-fn add_until_it_fails(host: &Host, vat: VatId) -> u64 {
+fn add_until_it_fails(host: &Host, vat: Ref) -> u64 {
     let mut acknowledged = 0;
     for number in 0..10_000 {
         let asked = host.request(format!("add {number}"));
@@ -51,7 +51,7 @@ fn check_poisoned_and_reopen(
     shape: Shape,
     scratch: &Scratch,
     host: Host,
-    vat: VatId,
+    vat: Ref,
     acknowledged: u64,
 ) {
     assert!(host.stats().poison.is_some());

@@ -37,9 +37,10 @@ fn messages_of_one_vat_to_another_arrive_in_the_order_sent() {
         host.idle();
         for (at, &receiver) in receivers.iter().enumerate() {
             let heard = heard(&host.look(receiver));
+            let all: Vec<VatId> = senders.iter().map(|sender| sender.vat()).collect();
             assert_eq!(
                 heard.keys().copied().collect::<Vec<_>>(),
-                senders,
+                all,
                 "all were heard"
             );
             for (sender, numbers) in heard {
@@ -89,8 +90,8 @@ fn a_message_sent_before_its_receivers_start_comes_after_it() {
         for _ in 0..50 {
             let steps = [
                 Step::Spawn(vec![Step::Add(1)]),
-                Step::SendToLast(vec![Step::Hear(vat, 1)]),
-                Step::SendToLast(vec![Step::Hear(vat, 2)]),
+                Step::SendToLast(vec![Step::Hear(vat.vat(), 1)]),
+                Step::SendToLast(vec![Step::Hear(vat.vat(), 2)]),
             ];
             let _ = host.tell(vat, &steps).unwrap();
         }
@@ -99,7 +100,10 @@ fn a_message_sent_before_its_receivers_start_comes_after_it() {
         assert_eq!(children.len(), 50);
         for child in children {
             let child = host.look(child);
-            assert_eq!((child.count, child.heard), (1, vec![(vat, 1), (vat, 2)]));
+            assert_eq!(
+                (child.count, child.heard),
+                (1, vec![(vat.vat(), 1), (vat.vat(), 2)])
+            );
         }
         host.close();
     });

@@ -1,19 +1,19 @@
 //! Request ids: asked again, the first outcome; asked for something else, a conflict.
 
-use crankcase::{SendError, VatId};
+use crankcase::{Ref, SendError, VatId};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::host::said;
 use crankcase_tests::{Gate, Host, Said, Scratch, Step, in_every_shape};
 
 #[track_caller]
-fn request(host: &Host, id: &str, to: VatId, more: u64) -> crankcase::Ticket<crankcase::Outcome> {
+fn request(host: &Host, id: &str, to: Ref, more: u64) -> crankcase::Ticket<crankcase::Outcome> {
     host.request(id)
         .send(to, PLAY, &vec![Step::Add(more)])
         .expect("the request is taken")
 }
 
 #[track_caller]
-fn check_conflict(host: &Host, id: &str, to: VatId, more: u64) {
+fn check_conflict(host: &Host, id: &str, to: Ref, more: u64) {
     let asked = host.request(id).send(to, PLAY, &vec![Step::Add(more)]);
     assert_eq!(
         asked.unwrap_err(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crankcase::{CommitOrder, VatId};
+use crankcase::{CommitOrder, Ref};
 use crankcase_tests::luck::Luck;
 use crankcase_tests::{Host, Said, Scratch, Step, in_every_shape};
 
@@ -68,7 +68,7 @@ fn steps(model: &mut Model, luck: &mut Luck) -> (Vec<Step>, Vec<Said>) {
 }
 
 /// Many cranks on a few vats, some of them abandoned.
-fn churn(host: &Host, vats: &[VatId], models: &mut [Model], luck: &mut Luck) {
+fn churn(host: &Host, vats: &[Ref], models: &mut [Model], luck: &mut Luck) {
     let mut asked = Vec::new();
     for _ in 0..60 {
         let at = luck.below(vats.len() as u64) as usize;
@@ -91,7 +91,7 @@ fn churn(host: &Host, vats: &[VatId], models: &mut [Model], luck: &mut Luck) {
     }
 }
 
-fn check_all(host: &Host, vats: &[VatId], models: &[Model]) {
+fn check_all(host: &Host, vats: &[Ref], models: &[Model]) {
     for (&vat, model) in vats.iter().zip(models) {
         let rows: Vec<_> = model
             .iter()

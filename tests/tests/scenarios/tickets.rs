@@ -92,7 +92,7 @@ fn wakers_are_called_by_a_thread_that_neither_runs_cranks_nor_commits() {
 fn a_waker_may_call_the_kernel() {
     struct Asks(
         Arc<Host>,
-        crankcase::VatId,
+        crankcase::Ref,
         Mutex<mpsc::Sender<Ticket<crankcase::Outcome>>>,
     );
     impl std::task::Wake for Asks {

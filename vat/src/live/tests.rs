@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::limits::Limits;
 use crate::record::Record;
-use crate::{Answer, DeliveryId, Kinds, Seq, Vat};
+use crate::{Answer, DeliveryId, Kinds, Outcome, Ref, Seq, Vat};
 
 /// A vat that does what the message tells it to.
 #[derive(Serialize, Deserialize)]
@@ -49,15 +49,15 @@ impl Vat for Actor {
             }
             "big_key" => cx.set(&[0; 5000], b""),
             "empty_key" => cx.set(b"", b""),
-            "bad_method" => cx.send(cx.me(), "line\nbreak", &()),
-            "big_args" => cx.send(cx.me(), "add", &vec![0u8; 200]),
+            "bad_method" => drop(cx.send(cx.me(), "line\nbreak", &())),
+            "big_args" => drop(cx.send(cx.me(), "add", &vec![0u8; 200])),
             "unknown_kind" => drop(cx.spawn("nobody", &())),
             "spawn" => {
                 let child = cx.spawn("actor", &5u64);
                 cx.send(child, "add", &());
                 return Ok(Payload::of(&child)?);
             }
-            "many" => (0..200).for_each(|_| cx.send(cx.me(), "add", &())),
+            "many" => (0..200).for_each(|_| drop(cx.send(cx.me(), "add", &()))),
             "exit" => cx.exit(Exit::Success),
             "fail" => {
                 cx.exit(Exit::Success);
@@ -69,13 +69,13 @@ impl Vat for Actor {
                 }));
                 assert!(sent.is_err());
             }
-            "nested_get" => cx.send(cx.me(), "add", &Hostile(cx, |cx| drop(cx.get(b"born")))),
+            "nested_get" => drop(cx.send(cx.me(), "add", &Hostile(cx, |cx| drop(cx.get(b"born"))))),
             "nested_range" => {
                 let walk = |cx: &Crank<'_>| assert_eq!(cx.prefix(b"").count(), 0);
                 cx.send(cx.me(), "add", &Hostile(cx, walk));
             }
             "nested_send" => {
-                let send = |cx: &Crank<'_>| cx.send(cx.me(), "add", &());
+                let send = |cx: &Crank<'_>| drop(cx.send(cx.me(), "add", &()));
                 cx.send(cx.me(), "add", &Hostile(cx, send));
             }
             "after_exit" => {
@@ -114,7 +114,7 @@ struct Bench {
 #[derive(Debug)]
 struct Seen {
     abandoned: Option<Rejection>,
-    answer: Option<Payload>,
+    answer: Option<Outcome>,
     state: bool,
     acts: usize,
     vat_ended: bool,
@@ -157,7 +157,7 @@ impl Bench {
         act.write(&mut record);
         self.delivered += 1;
         let id = DeliveryId::new(Seq::new(self.delivered), 0);
-        let delivery = Delivery::new(id, Time::new(7), record.into(), 0, true);
+        let delivery = Delivery::of_act(id, Time::new(7), true, record.into(), 0);
         let finished = self.vat.run(&delivery, &self.shared, &mut self.space);
         let Ok(Record::Crank(record)) = Record::parse(&finished.record) else {
             panic!("not a crank record")
@@ -169,49 +169,48 @@ impl Bench {
             .collect::<Result<Vec<_>, _>>()
             .expect("acts")
             .len();
-        match record.end {
-            CrankEnd::Committed {
-                state,
-                answer,
-                vat_ended,
-            } => Seen {
-                abandoned: None,
-                answer: answer.map(|answer| Payload::from_bytes(answer.to_vec())),
-                state: state.is_some(),
-                acts,
-                vat_ended,
-                note: finished.note,
-            },
-            CrankEnd::Abandoned {
-                rejection,
-                vat_ended,
-            } => Seen {
-                abandoned: Some(rejection),
-                answer: None,
-                state: false,
-                acts,
-                vat_ended,
-                note: finished.note,
-            },
+        let (abandoned, answer, state, vat) = match record.end {
+            CrankEnd::Committed { state, answer, vat } => {
+                let answer = answer.map(|answer| Resolution::read(answer).expect("a resolution"));
+                (
+                    None,
+                    answer.map(|answer| answer.to_outcome()),
+                    state.is_some(),
+                    vat,
+                )
+            }
+            CrankEnd::Abandoned { rejection, vat } => (Some(rejection), None, false, vat),
+            CrankEnd::Cleaned { .. } => panic!("nothing is cleaned here"),
+        };
+        Seen {
+            abandoned,
+            answer,
+            state,
+            acts,
+            vat_ended: vat.has_ended(),
+            note: finished.note,
         }
     }
 
     fn start(&mut self, count: u64) -> Seen {
         let args = Payload::of(&count).expect("encodes");
+        let mut body = Vec::new();
+        Body::put(&mut body, args.slots(), args.bytes());
         self.deliver(&Act::Spawn {
             counter: 1,
             kind: "actor",
             version: 1,
-            args: args.bytes(),
+            args: Body::read(&body).expect("a body"),
             name: "",
         })
     }
 
     fn send(&mut self, method: &str) -> Seen {
         self.deliver(&Act::Send {
-            to: self.vat.id(),
+            to: Slot::Object(self.vat.id().into()),
             method,
-            args: &[],
+            args: Body::empty(),
+            kept: false,
         })
     }
 
@@ -219,6 +218,7 @@ impl Bench {
         self.send("count")
             .answer
             .expect("an answer")
+            .expect("a value")
             .decode()
             .expect("a number")
     }
@@ -278,7 +278,7 @@ fn store_writes_stand_in_the_record_in_key_order() {
     assert!(seen.abandoned.is_none(), "{seen:?}");
     assert_eq!(seen.acts, 3);
     let keys: Vec<_> = bench.vat.rows.keys().map(|key| key.to_vec()).collect();
-    assert_eq!(keys, [b"a".to_vec(), b"b".to_vec()]);
+    assert_eq!(keys, [b"\0a".to_vec(), b"\0b".to_vec()]);
 }
 
 #[test]
@@ -287,8 +287,10 @@ fn spawn_ids_are_counted_per_vat_and_rolled_back_with_an_abort() {
     let child = |seen: Seen| {
         seen.answer
             .expect("an answer")
-            .decode::<VatId>()
-            .expect("an id")
+            .expect("a value")
+            .decode::<Ref>()
+            .expect("a reference")
+            .vat()
     };
     assert_eq!(child(bench.send("spawn")), VatId::new(VatNumber::new(1), 1));
     bench.send("unknown_kind");
@@ -303,9 +305,10 @@ fn spawn_that_was_not_written_is_not_counted() {
         .send("spawn")
         .answer
         .expect("an answer")
-        .decode::<VatId>();
+        .expect("a value")
+        .decode::<Ref>();
     assert_eq!(
-        child,
+        child.map(Ref::vat),
         Ok(VatId::new(VatNumber::new(1), 1)),
         "as a vat loaded from its row would"
     );
@@ -322,7 +325,8 @@ fn exit_failure_wins_over_success() {
     );
     let mut bench = Bench::started();
     let seen = bench.send("exit");
-    assert!(seen.vat_ended && seen.abandoned.is_none() && seen.state);
+    assert!(seen.vat_ended && seen.abandoned.is_none());
+    assert!(!seen.state, "what it has become matters to nobody");
 }
 
 #[test]
@@ -339,6 +343,7 @@ fn random_is_a_function_of_seed_vat_and_crank() {
     let draw = |seen: Seen| {
         seen.answer
             .expect("answer")
+            .expect("a value")
             .decode::<(u64, u64)>()
             .expect("two")
     };

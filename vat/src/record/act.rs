@@ -1,36 +1,69 @@
 //! Acts: the single things that records do, in order.
 //!
-//! | tag | act    | fields                                                        |
-//! |-----|--------|---------------------------------------------------------------|
-//! | 1   | send   | receiver (vat), method (text), arguments (bytes)              |
-//! | 2   | spawn  | counter (number), kind (text), version (number), arguments (bytes), root name (text, empty for none) |
-//! | 3   | put    | key (bytes), value (bytes)                                    |
-//! | 4   | delete | key (bytes)                                                   |
-//! | 5   | forget | request id (text)                                             |
+//! The low half of an act's first byte says which act it is; the two bits above are flags.
 //!
-//! Sends and spawns are deliveries to be; a delivery's index in its identity counts just these.
+//! | tag | act     | fields                                                                  |
+//! |-----|---------|-------------------------------------------------------------------------|
+//! | 1   | send    | receiver: a vat, or with flag 0x20 a slot; method (text), arguments     |
+//! | 2   | spawn   | counter (number), kind (text), version (number), arguments, root name (text, empty for none) |
+//! | 3   | put     | key (bytes), value (bytes)                                              |
+//! | 4   | delete  | key (bytes)                                                             |
+//! | 5   | forget  | request id (text)                                                       |
+//! | 6   | promise | nothing                                                                 |
+//! | 7   | settle  | counter of the promise (number), resolution (bytes)                     |
+//! | 8   | watch   | slot, number of the object that watches, method (text), context         |
+//! | 9   | keep    | slot, how often (number)                                                |
+//! | 10  | let go  | slot, how often (number)                                                |
+//! | 11  | took    | slot, how often (number)                                                |
+//! | 12  | hold    | slot                                                                    |
+//! | 13  | release | slot                                                                    |
+//! | 14  | await   | slot                                                                    |
+//!
+//! Arguments and contexts are bodies, with their length before them. Sends, spawns, watches and
+//! awaits are deliveries to be; a delivery's index in its identity counts just these. Sends,
+//! watches and promises of a crank make a promise each: the vat's next ones, in order. With flag
+//! 0x10 someone keeps it; without, nobody will ever ask for it.
 
+use crate::body::Body;
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint, put_vat};
-use crate::ids::VatId;
+use crate::ids::ObjectId;
+use crate::reference::Slot;
 
 const SEND: u8 = 1;
 const SPAWN: u8 = 2;
 const PUT: u8 = 3;
 const DELETE: u8 = 4;
 const FORGET: u8 = 5;
+const PROMISE: u8 = 6;
+const SETTLE: u8 = 7;
+const WATCH: u8 = 8;
+const KEEP: u8 = 9;
+const LET_GO: u8 = 10;
+const TOOK: u8 = 11;
+const HOLD: u8 = 12;
+const RELEASE: u8 = 13;
+const AWAIT: u8 = 14;
+
+const TAG: u8 = 0x0f;
+/// The promise that the act makes is kept by someone.
+pub(crate) const KEPT: u8 = 0x10;
+/// The receiver is a slot.
+const TO_SLOT: u8 = 0x20;
 
 /// One thing that a record does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Act<'a> {
-    /// A message for a vat.
+    /// A message.
     Send {
-        /// The receiver.
-        to: VatId,
+        /// The receiver: an object or a promise.
+        to: Slot,
         /// The method's name.
         method: &'a str,
         /// The encoded arguments.
-        args: &'a [u8],
+        args: Body<'a>,
+        /// Whether the promise of its outcome is kept by someone.
+        kept: bool,
     },
     /// A new vat and its start.
     Spawn {
@@ -41,7 +74,7 @@ pub enum Act<'a> {
         /// The version of the kind's code that its maker knew.
         version: u32,
         /// The encoded arguments of its `create`.
-        args: &'a [u8],
+        args: Body<'a>,
         /// The root name that the host gave it, or nothing.
         name: &'a str,
     },
@@ -62,6 +95,67 @@ pub enum Act<'a> {
         /// The id.
         request: &'a str,
     },
+    /// A promise that the vat itself decides.
+    Promise {
+        /// Whether anyone keeps it.
+        kept: bool,
+    },
+    /// The decision of a promise that the vat made.
+    Settle {
+        /// The promise's counter.
+        counter: u64,
+        /// The encoded [`Resolution`](crate::Resolution).
+        resolution: &'a [u8],
+    },
+    /// A durable continuation: when the promise comes to its end, the vat is told.
+    Watch {
+        /// What is watched.
+        on: Slot,
+        /// The number of the vat's object that is told.
+        object: u64,
+        /// The name of the continuation.
+        method: &'a str,
+        /// What the vat wants to know then.
+        context: Body<'a>,
+        /// Whether the promise of its outcome is kept by someone.
+        kept: bool,
+    },
+    /// The vat's state and store hold a reference more often.
+    Keep {
+        /// The reference.
+        what: Slot,
+        /// How much more often.
+        times: u64,
+    },
+    /// The vat's state and store hold a reference less often.
+    LetGo {
+        /// The reference.
+        what: Slot,
+        /// How much less often.
+        times: u64,
+    },
+    /// A reference came with the delivery that was consumed, and is on its way no longer.
+    Took {
+        /// The reference.
+        what: Slot,
+        /// How often it stood there.
+        times: u64,
+    },
+    /// The host holds a reference from now on.
+    Hold {
+        /// The reference.
+        what: Slot,
+    },
+    /// The host holds a reference no longer.
+    Release {
+        /// The reference.
+        what: Slot,
+    },
+    /// The host wants to know what a promise comes to.
+    Await {
+        /// The promise.
+        on: Slot,
+    },
 }
 
 impl<'a> Act<'a> {
@@ -69,15 +163,47 @@ impl<'a> Act<'a> {
     #[must_use]
     #[inline]
     pub const fn is_delivery(&self) -> bool {
-        matches!(self, Self::Send { .. } | Self::Spawn { .. })
+        matches!(
+            self,
+            Self::Send { .. } | Self::Spawn { .. } | Self::Watch { .. } | Self::Await { .. }
+        )
+    }
+
+    /// Whether it makes a promise, and if so whether that is kept.
+    #[must_use]
+    #[inline]
+    pub const fn made_promise(&self) -> Option<bool> {
+        match self {
+            Self::Send { kept, .. } | Self::Promise { kept } | Self::Watch { kept, .. } => {
+                Some(*kept)
+            }
+            _ => None,
+        }
     }
 
     /// Appends the encoding.
     pub fn write(&self, out: &mut Vec<u8>) {
-        match *self {
-            Act::Send { to, method, args } => {
+        let flag = |tag: u8, kept: &bool| if *kept { tag | KEPT } else { tag };
+        let one = |out: &mut Vec<u8>, tag: u8, slot: &Slot| {
+            out.push(tag);
+            slot.write(out);
+        };
+        let counted = |out: &mut Vec<u8>, tag: u8, slot: &Slot, times: u64| {
+            out.push(tag);
+            slot.write(out);
+            put_varint(out, times);
+        };
+        match self {
+            Act::Send {
+                to,
+                method,
+                args,
+                kept,
+            } => {
+                let at = out.len();
                 write_send_head(out, to, method);
-                put_bytes(out, args);
+                out[at] = flag(out[at], kept);
+                put_bytes(out, args.raw());
             }
             Act::Spawn {
                 counter,
@@ -86,8 +212,8 @@ impl<'a> Act<'a> {
                 args,
                 name,
             } => {
-                write_spawn_head(out, counter, kind, version);
-                put_bytes(out, args);
+                write_spawn_head(out, *counter, kind, *version);
+                put_bytes(out, args.raw());
                 put_bytes(out, name.as_bytes());
             }
             Act::Put { key, value } => {
@@ -103,6 +229,33 @@ impl<'a> Act<'a> {
                 out.push(FORGET);
                 put_bytes(out, request.as_bytes());
             }
+            Act::Promise { kept } => out.push(flag(PROMISE, kept)),
+            Act::Settle {
+                counter,
+                resolution,
+            } => {
+                out.push(SETTLE);
+                put_varint(out, *counter);
+                put_bytes(out, resolution);
+            }
+            Act::Watch {
+                on,
+                object,
+                method,
+                context,
+                kept,
+            } => {
+                let at = out.len();
+                write_watch_head(out, on, *object, method);
+                out[at] = flag(out[at], kept);
+                put_bytes(out, context.raw());
+            }
+            Act::Keep { what, times } => counted(out, KEEP, what, *times),
+            Act::LetGo { what, times } => counted(out, LET_GO, what, *times),
+            Act::Took { what, times } => counted(out, TOOK, what, *times),
+            Act::Hold { what } => one(out, HOLD, what),
+            Act::Release { what } => one(out, RELEASE, what),
+            Act::Await { on } => one(out, AWAIT, on),
         }
     }
 
@@ -114,17 +267,35 @@ impl<'a> Act<'a> {
     #[inline]
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
-        Ok(match reader.byte("act")? {
+        let first = reader.byte("act")?;
+        let kept = first & KEPT != 0;
+        let tag = first & TAG;
+        let may_have = match tag {
+            SEND => KEPT | TO_SLOT,
+            PROMISE | WATCH => KEPT,
+            _ => 0,
+        };
+        if first & !TAG & !may_have != 0 {
+            return Err(DecodeError::Invalid {
+                what: "flags of an act",
+                offset,
+            });
+        }
+        Ok(match tag {
             SEND => Self::Send {
-                to: reader.vat("receiver")?,
+                to: match first & TO_SLOT {
+                    0 => Slot::Object(ObjectId::root(reader.vat("receiver")?)),
+                    _ => Slot::read(reader)?,
+                },
                 method: reader.text("method")?,
-                args: reader.bytes("arguments")?,
+                args: Body::read(reader.bytes("arguments")?)?,
+                kept,
             },
             SPAWN => Self::Spawn {
                 counter: reader.varint("spawn counter")?,
                 kind: reader.text("kind")?,
                 version: reader.varint_u32("kind version")?,
-                args: reader.bytes("arguments")?,
+                args: Body::read(reader.bytes("arguments")?)?,
                 name: reader.text("root name")?,
             },
             PUT => Self::Put {
@@ -137,6 +308,39 @@ impl<'a> Act<'a> {
             FORGET => Self::Forget {
                 request: reader.text("request id")?,
             },
+            PROMISE => Self::Promise { kept },
+            SETTLE => Self::Settle {
+                counter: reader.varint("promise counter")?,
+                resolution: reader.bytes("resolution")?,
+            },
+            WATCH => Self::Watch {
+                on: Slot::read(reader)?,
+                object: reader.varint("object number")?,
+                method: reader.text("method")?,
+                context: Body::read(reader.bytes("context")?)?,
+                kept,
+            },
+            KEEP => Self::Keep {
+                what: Slot::read(reader)?,
+                times: reader.varint("times")?,
+            },
+            LET_GO => Self::LetGo {
+                what: Slot::read(reader)?,
+                times: reader.varint("times")?,
+            },
+            TOOK => Self::Took {
+                what: Slot::read(reader)?,
+                times: reader.varint("times")?,
+            },
+            HOLD => Self::Hold {
+                what: Slot::read(reader)?,
+            },
+            RELEASE => Self::Release {
+                what: Slot::read(reader)?,
+            },
+            AWAIT => Self::Await {
+                on: Slot::read(reader)?,
+            },
             _ => {
                 return Err(DecodeError::Invalid {
                     what: "act",
@@ -145,13 +349,61 @@ impl<'a> Act<'a> {
             }
         })
     }
+
+    /// Walks what stands inside of it, so that a later walk cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] with the first thing that is wrong.
+    pub fn validate(&self) -> Result<(), DecodeError> {
+        let slot = |slot: &Slot| slot.each_reference(&mut |_| {});
+        match self {
+            Self::Send { to, args, .. } => slot(to).and_then(|()| args.each_reference(&mut |_| {})),
+            Self::Spawn { args, .. } => args.each_reference(&mut |_| {}),
+            Self::Watch { on, context, .. } => {
+                slot(on).and_then(|()| context.each_reference(&mut |_| {}))
+            }
+            Self::Settle { resolution, .. } => match crate::Resolution::read(resolution)? {
+                crate::Resolution::Value(body) => body.each_reference(&mut |_| {}),
+                crate::Resolution::Rejected(_) => Ok(()),
+            },
+            Self::Keep { what, .. }
+            | Self::LetGo { what, .. }
+            | Self::Took { what, .. }
+            | Self::Hold { what }
+            | Self::Release { what } => slot(what),
+            Self::Await { on } => slot(on),
+            Self::Put { .. } | Self::Delete { .. } | Self::Forget { .. } | Self::Promise { .. } => {
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Appends a send up to its arguments, which the caller appends with their length.
 #[inline]
-pub(crate) fn write_send_head(out: &mut Vec<u8>, to: VatId, method: &str) {
-    out.push(SEND);
-    put_vat(out, to);
+pub(crate) fn write_send_head(out: &mut Vec<u8>, to: &Slot, method: &str) {
+    match to {
+        Slot::Object(ObjectId {
+            vat,
+            number: ObjectId::ROOT,
+        }) => {
+            out.push(SEND);
+            put_vat(out, *vat);
+        }
+        other => {
+            out.push(SEND | TO_SLOT);
+            other.write(out);
+        }
+    }
+    put_bytes(out, method.as_bytes());
+}
+
+/// Appends a watch up to its context, which the caller appends with its length.
+pub(crate) fn write_watch_head(out: &mut Vec<u8>, on: &Slot, object: u64, method: &str) {
+    out.push(WATCH);
+    on.write(out);
+    put_varint(out, object);
     put_bytes(out, method.as_bytes());
 }
 

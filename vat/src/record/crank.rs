@@ -7,11 +7,16 @@
 //! delivery the delivery it consumed, by identity
 //! number   now
 //! byte     how it ended: 0 committed, 1 committed and the vat ended,
-//!                        2 abandoned, 3 abandoned and the vat ended
-//! committed:  byte flags (1: state follows, 2: answer follows)
+//!                        2 abandoned, 3 abandoned and the vat ended, 4 cleaned
+//! committed:  byte flags (1: state follows, 2: answer follows, 4: rows are left of the vat)
 //!             [bytes state] [bytes answer] acts to the end
-//! abandoned:  byte cause, text code, text message
+//! abandoned:  byte cause, text code, text message, [byte flags (4), when the vat ended]
+//!             acts to the end
+//! cleaned:    byte flags (4), acts to the end
 //! ```
+//!
+//! The state is a body and the answer a resolution. An abandoned crank's acts are none of its own
+//! doing: what it took from its delivery, and, when the vat ended, what the vat's state held.
 
 use crate::codec::{DecodeError, Reader, put_bytes, put_delivery_id, put_varint, put_vat};
 use crate::ids::{CrankNumber, DeliveryId, Time, VatId};
@@ -23,9 +28,38 @@ const COMMITTED: u8 = 0;
 const COMMITTED_ENDED: u8 = 1;
 const ABANDONED: u8 = 2;
 const ABANDONED_ENDED: u8 = 3;
+const CLEANED: u8 = 4;
 
 const HAS_STATE: u8 = 1;
 const HAS_ANSWER: u8 = 2;
+const ROWS_LEFT: u8 = 4;
+
+/// What becomes of a vat with its crank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VatEnd {
+    /// It lives on.
+    Lives,
+    /// It ends with this crank.
+    Ended {
+        /// Whether rows of its store hold references, which are to be let go of in cranks to come.
+        rows_left: bool,
+    },
+}
+
+impl VatEnd {
+    /// Whether the vat ends.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
+
+    const fn flags(self) -> u8 {
+        match self {
+            Self::Ended { rows_left: true } => ROWS_LEFT,
+            _ => 0,
+        }
+    }
+}
 
 /// How a crank ended. In order of priority, first wins: a doomed crank (illegal call, limit,
 /// panic) is abandoned whatever else it did; then `exit(failure)`; then an `Err`; then
@@ -34,19 +68,24 @@ const HAS_ANSWER: u8 = 2;
 pub enum CrankEnd<'a> {
     /// Everything it did happened.
     Committed {
-        /// The vat's new encoded state, when its bytes differ from those before.
+        /// The vat's new encoded state, a body, when it differs from the one before.
         state: Option<&'a [u8]>,
-        /// The encoded answer, when someone outside asked.
+        /// The encoded answer, a resolution, when someone waits for it.
         answer: Option<&'a [u8]>,
         /// Whether the vat ended itself as succeeded.
-        vat_ended: bool,
+        vat: VatEnd,
     },
     /// Nothing of it happened.
     Abandoned {
         /// Why.
         rejection: Rejection,
         /// Whether the vat ended: it exited as failed, or could not be started.
-        vat_ended: bool,
+        vat: VatEnd,
+    },
+    /// Not of the vat's own doing: rows of a vat that had ended were let go of.
+    Cleaned {
+        /// Whether there are more.
+        rows_left: bool,
     },
 }
 
@@ -75,16 +114,27 @@ impl<'a> CrankRecord<'a> {
         let now = reader.time("now")?;
         let offset = reader.offset();
         let ending = reader.byte("how the crank ended")?;
+        let flags = |reader: &mut Reader<'a>, may_have: u8| {
+            let offset = reader.offset();
+            match reader.byte("flags")? {
+                flags if flags & !may_have == 0 => Ok(flags),
+                _ => Err(DecodeError::Invalid {
+                    what: "flags",
+                    offset,
+                }),
+            }
+        };
+        let vat_end = |ended: bool, flags: u8| match ended {
+            true => VatEnd::Ended {
+                rows_left: flags & ROWS_LEFT != 0,
+            },
+            false => VatEnd::Lives,
+        };
         let end = match ending {
             COMMITTED | COMMITTED_ENDED => {
-                let offset = reader.offset();
-                let flags = reader.byte("flags")?;
-                if flags & !(HAS_STATE | HAS_ANSWER) != 0 {
-                    return Err(DecodeError::Invalid {
-                        what: "flags",
-                        offset,
-                    });
-                }
+                let ended = ending == COMMITTED_ENDED;
+                let may_have = HAS_STATE | HAS_ANSWER | if ended { ROWS_LEFT } else { 0 };
+                let flags = flags(&mut reader, may_have)?;
                 let state = (flags & HAS_STATE != 0)
                     .then(|| reader.bytes("state"))
                     .transpose()?;
@@ -94,17 +144,25 @@ impl<'a> CrankRecord<'a> {
                 CrankEnd::Committed {
                     state,
                     answer,
-                    vat_ended: ending == COMMITTED_ENDED,
+                    vat: vat_end(ended, flags),
                 }
             }
             ABANDONED | ABANDONED_ENDED => {
                 let rejection = read_rejection(&mut reader)?;
-                reader.finish()?;
+                let ended = ending == ABANDONED_ENDED;
+                let flags = if ended {
+                    flags(&mut reader, ROWS_LEFT)?
+                } else {
+                    0
+                };
                 CrankEnd::Abandoned {
                     rejection,
-                    vat_ended: ending == ABANDONED_ENDED,
+                    vat: vat_end(ended, flags),
                 }
             }
+            CLEANED => CrankEnd::Cleaned {
+                rows_left: flags(&mut reader, ROWS_LEFT)? != 0,
+            },
             _ => {
                 return Err(DecodeError::Invalid {
                     what: "how the crank ended",
@@ -123,7 +181,7 @@ impl<'a> CrankRecord<'a> {
         })
     }
 
-    /// What the crank did, in order; nothing when it was abandoned.
+    /// What the crank did, in order.
     #[must_use]
     #[inline]
     pub fn acts(&self) -> Acts<'a> {
@@ -138,17 +196,13 @@ impl<'a> CrankRecord<'a> {
         put_delivery_id(out, self.consumed);
         put_varint(out, self.now.get());
         match &self.end {
-            CrankEnd::Committed {
-                state,
-                answer,
-                vat_ended,
-            } => {
-                out.push(if *vat_ended {
+            CrankEnd::Committed { state, answer, vat } => {
+                out.push(if vat.has_ended() {
                     COMMITTED_ENDED
                 } else {
                     COMMITTED
                 });
-                let mut flags = 0;
+                let mut flags = vat.flags();
                 if state.is_some() {
                     flags |= HAS_STATE;
                 }
@@ -162,20 +216,24 @@ impl<'a> CrankRecord<'a> {
                 if let Some(answer) = answer {
                     put_bytes(out, answer);
                 }
-                out.extend_from_slice(acts);
             }
-            CrankEnd::Abandoned {
-                rejection,
-                vat_ended,
-            } => {
-                out.push(if *vat_ended {
+            CrankEnd::Abandoned { rejection, vat } => {
+                out.push(if vat.has_ended() {
                     ABANDONED_ENDED
                 } else {
                     ABANDONED
                 });
                 write_rejection(out, rejection);
+                if vat.has_ended() {
+                    out.push(vat.flags());
+                }
+            }
+            CrankEnd::Cleaned { rows_left } => {
+                out.push(CLEANED);
+                out.push(if *rows_left { ROWS_LEFT } else { 0 });
             }
         }
+        out.extend_from_slice(acts);
     }
 
     /// A record to be written; its acts are given to [`write`](Self::write).
@@ -226,8 +284,10 @@ pub fn read_rejection(reader: &mut Reader<'_>) -> Result<Rejection, DecodeError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Seq, VatNumber};
+    use crate::body::Body;
+    use crate::ids::{ObjectId, PromiseId, Seq, VatNumber};
     use crate::record::{Act, Record};
+    use crate::reference::Slot;
 
     fn sample<'a>(end: CrankEnd<'a>) -> CrankRecord<'a> {
         CrankRecord::new(
@@ -239,19 +299,29 @@ mod tests {
         )
     }
 
-    #[test]
-    fn a_committed_crank_comes_back() {
-        let acts = [
+    fn acts() -> Vec<Act<'static>> {
+        let vat = VatId::new(VatNumber::HOST, 2);
+        let object = Slot::Object(ObjectId::new(vat, 9));
+        let promise = Slot::Promise(PromiseId::new(VatNumber::new(3), 4));
+        let body = Body::read(&[1, 2, 5, 0]).expect("a promise and a byte");
+        vec![
             Act::Send {
-                to: VatId::new(VatNumber::HOST, 2),
+                to: Slot::Object(vat.into()),
                 method: "credit",
-                args: &[1, 2],
+                args: Body::read(&[0, 1, 2]).expect("a body"),
+                kept: false,
+            },
+            Act::Send {
+                to: promise.clone(),
+                method: "later",
+                args: body,
+                kept: true,
             },
             Act::Spawn {
                 counter: 4,
                 kind: "account",
                 version: 1,
-                args: &[],
+                args: Body::empty(),
                 name: "",
             },
             Act::Put {
@@ -259,16 +329,50 @@ mod tests {
                 value: b"v",
             },
             Act::Delete { key: b"old" },
-        ];
+            Act::Promise { kept: true },
+            Act::Settle {
+                counter: 1,
+                resolution: &[0, 0, 7],
+            },
+            Act::Watch {
+                on: promise.clone(),
+                object: 3,
+                method: "done",
+                context: body,
+                kept: true,
+            },
+            Act::Keep {
+                what: promise.clone(),
+                times: 1,
+            },
+            Act::LetGo {
+                what: object.clone(),
+                times: 300,
+            },
+            Act::Took {
+                what: object.clone(),
+                times: 2,
+            },
+            Act::Hold {
+                what: object.clone(),
+            },
+            Act::Release { what: object },
+            Act::Await { on: promise },
+        ]
+    }
+
+    #[test]
+    fn a_committed_crank_comes_back() {
+        let acts = acts();
         let mut encoded = Vec::new();
         for act in &acts {
             act.write(&mut encoded);
         }
         let mut bytes = Vec::new();
         let end = CrankEnd::Committed {
-            state: Some(b"s"),
-            answer: Some(b""),
-            vat_ended: true,
+            state: Some(b"\0s"),
+            answer: Some(b"\0\0"),
+            vat: VatEnd::Ended { rows_left: true },
         };
         sample(end.clone()).write(&encoded, &mut bytes);
         let Ok(Record::Crank(read)) = Record::parse(&bytes) else {
@@ -283,47 +387,46 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_crank_keeps_its_rejection_and_nothing_else() {
+    fn an_abandoned_and_a_cleaned_crank_come_back() {
         let rejection = Rejection::new("insufficient", "balance is 3, value is 5");
-        let end = CrankEnd::Abandoned {
-            rejection,
-            vat_ended: false,
+        let abandoned = |vat| CrankEnd::Abandoned {
+            rejection: rejection.clone(),
+            vat,
         };
-        let mut bytes = Vec::new();
-        sample(end.clone()).write(&[], &mut bytes);
-        let Ok(Record::Crank(read)) = Record::parse(&bytes) else {
-            panic!("not a crank record")
-        };
-        assert_eq!(read.end, end);
-        assert_eq!(read.acts().count(), 0);
-        bytes.push(0);
-        assert!(
-            Record::parse(&bytes).is_err(),
-            "bytes behind the rejection are refused"
-        );
+        for end in [
+            abandoned(VatEnd::Lives),
+            abandoned(VatEnd::Ended { rows_left: false }),
+            abandoned(VatEnd::Ended { rows_left: true }),
+            CrankEnd::Cleaned { rows_left: false },
+            CrankEnd::Cleaned { rows_left: true },
+        ] {
+            let mut bytes = Vec::new();
+            sample(end.clone()).write(&[], &mut bytes);
+            let Ok(Record::Crank(read)) = Record::parse(&bytes) else {
+                panic!("not a crank record")
+            };
+            assert_eq!(read.end, end);
+            assert_eq!(read.acts().count(), 0);
+        }
     }
 
     #[test]
     fn every_cut_of_a_record_is_refused() {
-        let mut acts = Vec::new();
-        Act::Put {
-            key: b"key",
-            value: b"value",
-        }
-        .write(&mut acts);
-        let mut bytes = Vec::new();
-        sample(CrankEnd::Committed {
-            state: Some(b"state"),
+        let acts = acts();
+        let end = CrankEnd::Committed {
+            state: Some(b"\0state"),
             answer: None,
-            vat_ended: false,
-        })
-        .write(&acts, &mut bytes);
-        let whole_without_acts = bytes.len() - acts.len();
-        for len in 0..bytes.len() {
-            // Without its acts it is a record of its own; the frame around it knows the length.
-            if len == whole_without_acts {
-                continue;
-            }
+            vat: VatEnd::Lives,
+        };
+        let mut bytes = Vec::new();
+        sample(end).write(&[], &mut bytes);
+        // Cut at the end of an act it is a record of its own; the frame around it knows the length.
+        let mut whole = vec![bytes.len()];
+        for act in &acts {
+            act.write(&mut bytes);
+            whole.push(bytes.len());
+        }
+        for len in (0..bytes.len()).filter(|len| !whole.contains(len)) {
             let read = Record::parse(&bytes[..len]).and_then(|record| record.validate());
             assert!(read.is_err(), "cut at {len}");
         }

@@ -190,7 +190,7 @@ impl InputWriter {
     }
 
     /// Appends an entry of one act.
-    pub fn push_act(&mut self, request: Option<RequestRef<'_>>, act: Act<'_>) {
+    pub fn push_act(&mut self, request: Option<RequestRef<'_>>, act: &Act<'_>) {
         let mut encoded = Vec::new();
         act.write(&mut encoded);
         self.push(request, 1, &encoded);
@@ -219,25 +219,28 @@ impl InputWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::Body;
     use crate::ids::{VatId, VatNumber};
     use crate::record::Record;
+    use crate::reference::Slot;
 
     #[test]
     fn an_input_comes_back() {
         let mut writer = InputWriter::new();
         let send = Act::Send {
-            to: VatId::new(VatNumber::HOST, 1),
+            to: Slot::Object(VatId::new(VatNumber::HOST, 1).into()),
             method: "m",
-            args: b"abc",
+            args: Body::read(b"\0abc").expect("a body"),
+            kept: false,
         };
         let spawn = Act::Spawn {
             counter: 9,
             kind: "k",
             version: 1,
-            args: b"",
+            args: Body::empty(),
             name: "root",
         };
-        writer.push_act(None, send);
+        writer.push_act(None, &send);
         let mut both = Vec::new();
         spawn.write(&mut both);
         send.write(&mut both);
@@ -257,7 +260,7 @@ mod tests {
             assert_eq!(entries[0].request, None);
             assert_eq!(entries[1].request, Some(request));
             let acts: Vec<_> = entries[1].acts().collect::<Result<_, _>>().expect("acts");
-            assert_eq!(acts, [spawn, send]);
+            assert_eq!(acts, [spawn.clone(), send.clone()]);
             for len in 0..bytes.len() {
                 let cut = Record::parse(&bytes[..len]).and_then(|record| record.validate());
                 assert!(cut.is_err(), "cut at {len}");

@@ -12,13 +12,13 @@ pub mod crank;
 pub mod input;
 
 pub use act::{Act, Acts};
-pub use crank::{CrankEnd, CrankRecord};
+pub use crank::{CrankEnd, CrankRecord, VatEnd};
 pub use input::{Entries, Entry, InputRecord, InputWriter, RequestRef};
 
 use crate::codec::{DecodeError, Reader};
 
 /// The newest version of the record encoding that this crate reads and the one that it writes.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 
 const KIND_INPUT: u8 = 0;
 const KIND_CRANK: u8 = 1;
@@ -76,14 +76,28 @@ impl<'a> Record<'a> {
             Self::Input(input) => {
                 for entry in input.entries() {
                     for act in entry?.acts() {
-                        act?;
+                        act?.validate()?;
                     }
                 }
                 Ok(())
             }
             Self::Crank(crank) => {
+                if let CrankEnd::Committed {
+                    answer: Some(answer),
+                    ..
+                } = &crank.end
+                    && let crate::Resolution::Value(body) = crate::Resolution::read(answer)?
+                {
+                    body.each_reference(&mut |_| {})?;
+                }
+                if let CrankEnd::Committed {
+                    state: Some(state), ..
+                } = &crank.end
+                {
+                    crate::Body::read(state)?.each_reference(&mut |_| {})?;
+                }
                 for act in crank.acts() {
-                    act?;
+                    act?.validate()?;
                 }
                 Ok(())
             }
@@ -113,13 +127,13 @@ mod tests {
     #[test]
     fn a_newer_record_says_so() {
         assert!(matches!(
-            Record::parse(&[0x21, 0, 0]),
+            Record::parse(&[0x31, 0, 0]),
             Err(DecodeError::Newer {
-                found: 2,
-                supported: 1
+                found: 3,
+                supported: 2
             })
         ));
         assert!(Record::parse(&[]).is_err());
-        assert!(Record::parse(&[0x1f]).is_err());
+        assert!(Record::parse(&[0x2f]).is_err());
     }
 }

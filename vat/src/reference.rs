@@ -1,0 +1,595 @@
+//! References: what a vat may hold of others, as values in its hand and as they stand in bytes.
+//!
+//! ```text
+//! slot:  number  creator or maker, times four, plus the kind
+//!        kind 0  a vat's root:      number counter
+//!        kind 1  another object:    number counter, number of the object
+//!        kind 2  a promise:         number counter
+//!        kind 3  a promise that came to its end, with what it came to: bytes resolution
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use crate::body::{Body, Resolution};
+use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
+use crate::ids::{ObjectId, PromiseId, VatId, VatNumber};
+use crate::payload::Outcome;
+use crate::slots::SLOT;
+
+const ROOT: u64 = 0;
+const OBJECT: u64 = 1;
+const PROMISE: u64 = 2;
+const SETTLED: u64 = 3;
+
+/// What a slot refers to. It is what is held, counted and checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reference {
+    /// An object in a vat.
+    Object(ObjectId),
+    /// A promise.
+    Promise(PromiseId),
+}
+
+impl Reference {
+    /// Whether those who hold it are counted: a vat's root lives as long as its vat, whoever
+    /// holds it.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        match self {
+            Self::Object(object) => !object.is_root(),
+            Self::Promise(_) => true,
+        }
+    }
+}
+
+impl From<Reference> for Slot {
+    fn from(reference: Reference) -> Self {
+        match reference {
+            Reference::Object(object) => Self::Object(object),
+            Reference::Promise(promise) => Self::Promise(promise),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(object) => fmt::Display::fmt(object, f),
+            Self::Promise(promise) => fmt::Display::fmt(promise, f),
+        }
+    }
+}
+
+/// A reference as it stands beside a payload's bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// An object in a vat.
+    Object(ObjectId),
+    /// A promise.
+    Promise(PromiseId),
+    /// A promise that came to its end: the encoded [`Resolution`].
+    Settled(Arc<[u8]>),
+}
+
+impl Slot {
+    /// Appends the encoding.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Object(object) => {
+                let creator = object.vat.creator.get() << 2;
+                if object.is_root() {
+                    put_varint(out, creator | ROOT);
+                    put_varint(out, object.vat.counter);
+                } else {
+                    put_varint(out, creator | OBJECT);
+                    put_varint(out, object.vat.counter);
+                    put_varint(out, object.number);
+                }
+            }
+            Self::Promise(promise) => {
+                put_varint(out, promise.maker.get() << 2 | PROMISE);
+                put_varint(out, promise.counter);
+            }
+            Self::Settled(resolution) => {
+                put_varint(out, SETTLED);
+                put_bytes(out, resolution);
+            }
+        }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when none stands there.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let offset = reader.offset();
+        let invalid = DecodeError::Invalid {
+            what: "reference",
+            offset,
+        };
+        let head = reader.varint("reference")?;
+        let number = VatNumber::new(head >> 2);
+        Ok(match head & 3 {
+            ROOT => {
+                let vat = VatId::new(number, reader.varint("vat counter")?);
+                Self::Object(ObjectId::root(vat))
+            }
+            OBJECT => {
+                let vat = VatId::new(number, reader.varint("vat counter")?);
+                let object = ObjectId::new(vat, reader.varint("object number")?);
+                if object.is_root() {
+                    return Err(invalid);
+                }
+                Self::Object(object)
+            }
+            PROMISE => Self::Promise(PromiseId::new(number, reader.varint("promise counter")?)),
+            _ if head == SETTLED => Self::Settled(reader.bytes("resolution")?.into()),
+            _ => return Err(invalid),
+        })
+    }
+
+    /// What it refers to itself, unless it came to its end.
+    #[must_use]
+    pub const fn reference(&self) -> Option<Reference> {
+        match self {
+            Self::Object(object) => Some(Reference::Object(*object)),
+            Self::Promise(promise) => Some(Reference::Promise(*promise)),
+            Self::Settled(_) => None,
+        }
+    }
+
+    /// What a holder of a promise has in its place once that came to this end.
+    #[must_use]
+    pub fn of_resolution(encoded: &Arc<[u8]>, resolution: &Resolution<'_>) -> Self {
+        match resolution {
+            Resolution::Value(body) => body
+                .sole_slot()
+                .unwrap_or_else(|| Self::Settled(Arc::clone(encoded))),
+            Resolution::Rejected(_) => Self::Settled(Arc::clone(encoded)),
+        }
+    }
+
+    /// Every reference in it, those inside of what a promise came to included.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when what stands inside cannot be read.
+    pub fn each_reference(&self, see: &mut impl FnMut(Reference)) -> Result<(), DecodeError> {
+        each_reference(std::slice::from_ref(self), see)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(object) => fmt::Display::fmt(object, f),
+            Self::Promise(promise) => fmt::Display::fmt(promise, f),
+            Self::Settled(resolution) => write!(f, "settled({} bytes)", resolution.len()),
+        }
+    }
+}
+
+/// Every reference in the slots, those inside of what promises came to included.
+///
+/// # Errors
+///
+/// [`DecodeError`] when what stands inside cannot be read.
+pub fn each_reference(slots: &[Slot], see: &mut impl FnMut(Reference)) -> Result<(), DecodeError> {
+    // Vats can wrap what they hold as deep as they like, so this does not recurse.
+    let mut inside: Vec<Arc<[u8]>> = Vec::new();
+    let mut look = |slot: &Slot, inside: &mut Vec<Arc<[u8]>>| match slot {
+        Slot::Object(object) => see(Reference::Object(*object)),
+        Slot::Promise(promise) => see(Reference::Promise(*promise)),
+        Slot::Settled(resolution) => inside.push(Arc::clone(resolution)),
+    };
+    for slot in slots {
+        look(slot, &mut inside);
+    }
+    while let Some(resolution) = inside.pop() {
+        if let Resolution::Value(body) = Resolution::read(&resolution)? {
+            for slot in body.slots() {
+                look(&slot?, &mut inside);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How deep promises that came to their end may be wrapped in each other in what a vat makes.
+const DEEPEST: u32 = 64;
+
+/// Checks that no reference is wrapped too deep.
+///
+/// # Errors
+///
+/// [`DecodeError`] when one is.
+pub(crate) fn check_depth(slots: &[Slot]) -> Result<(), DecodeError> {
+    let mut inside: Vec<(Arc<[u8]>, u32)> = Vec::new();
+    let settled = |slot: &Slot| match slot {
+        Slot::Settled(resolution) => Some(Arc::clone(resolution)),
+        _ => None,
+    };
+    inside.extend(slots.iter().filter_map(settled).map(|found| (found, 1)));
+    while let Some((resolution, depth)) = inside.pop() {
+        if depth > DEEPEST {
+            return Err(DecodeError::Invalid {
+                what: "a promise wrapped in more than 64 others",
+                offset: 0,
+            });
+        }
+        if let Resolution::Value(body) = Resolution::read(&resolution)? {
+            let found = body.to_slots()?;
+            inside.extend(
+                found
+                    .iter()
+                    .filter_map(settled)
+                    .map(|found| (found, depth + 1)),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The slot with a promise that came to its end replaced by what stands for that; nothing when it
+/// does not stand in it.
+pub(crate) fn replaced(slot: &Slot, promise: PromiseId, by: &Slot) -> Option<Slot> {
+    match slot {
+        Slot::Promise(found) if *found == promise => Some(by.clone()),
+        Slot::Settled(resolution) => {
+            let Ok(Resolution::Value(body)) = Resolution::read(resolution) else {
+                return None;
+            };
+            let slots = body.to_slots().ok()?;
+            let replaced = replaced_all(&slots, promise, by)?;
+            let mut out = vec![0];
+            Body::put(&mut out, &replaced, body.bytes());
+            Some(Slot::Settled(out.into()))
+        }
+        _ => None,
+    }
+}
+
+/// The slots with a promise replaced; nothing when it does not stand in them.
+pub(crate) fn replaced_all(slots: &[Slot], promise: PromiseId, by: &Slot) -> Option<Vec<Slot>> {
+    let mut found = false;
+    let slots = slots
+        .iter()
+        .map(|slot| match replaced(slot, promise, by) {
+            Some(new) => {
+                found = true;
+                new
+            }
+            None => slot.clone(),
+        })
+        .collect();
+    found.then_some(slots)
+}
+
+/// A reference on its way between a value and the list beside the bytes: its kind and its numbers,
+/// or kind 3 and the resolution. It has a fixed length where that saves an allocation for each.
+const IN_TRANSIT: usize = 25;
+
+fn in_transit(kind: u8, numbers: [u64; 3]) -> [u8; IN_TRANSIT] {
+    let mut bytes = [kind; IN_TRANSIT];
+    for (part, number) in bytes[1..].chunks_exact_mut(8).zip(numbers) {
+        part.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+impl Slot {
+    /// Hands it over as the one byte string that a reference writes.
+    pub(crate) fn transit<R>(&self, hand_over: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Object(ObjectId { vat, number }) => {
+                let numbers = [vat.creator.get(), vat.counter, *number];
+                hand_over(&in_transit(OBJECT as u8, numbers))
+            }
+            Self::Promise(PromiseId { maker, counter }) => {
+                hand_over(&in_transit(PROMISE as u8, [maker.get(), *counter, 0]))
+            }
+            Self::Settled(resolution) => {
+                let mut bytes = vec![SETTLED as u8];
+                bytes.extend_from_slice(resolution);
+                hand_over(&bytes)
+            }
+        }
+    }
+
+    /// What was handed over.
+    pub(crate) fn from_transit(bytes: &[u8]) -> Option<Self> {
+        let (&kind, rest) = bytes.split_first()?;
+        if u64::from(kind) == SETTLED {
+            return Some(Self::Settled(rest.into()));
+        }
+        let mut numbers = [0; 3];
+        if rest.len() != IN_TRANSIT - 1 {
+            return None;
+        }
+        for (number, part) in numbers.iter_mut().zip(rest.chunks_exact(8)) {
+            *number = u64::from_le_bytes(part.try_into().ok()?);
+        }
+        let [first, counter, number] = numbers;
+        let maker = VatNumber::new(first);
+        match u64::from(kind) {
+            OBJECT => Some(Self::Object(ObjectId::new(
+                VatId::new(maker, counter),
+                number,
+            ))),
+            PROMISE => Some(Self::Promise(PromiseId::new(maker, counter))),
+            _ => None,
+        }
+    }
+}
+
+fn write_slot<S: Serializer>(slot: &Slot, serializer: S) -> Result<S::Ok, S::Error> {
+    struct Bytes<'a>(&'a [u8]);
+    impl Serialize for Bytes<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+    slot.transit(|bytes| serializer.serialize_newtype_struct(SLOT, &Bytes(bytes)))
+}
+
+fn read_slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Slot, D::Error> {
+    struct Wanted;
+    impl<'de> Visitor<'de> for Wanted {
+        type Value = Slot;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a reference")
+        }
+
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Slot, E> {
+            Slot::from_transit(bytes).ok_or_else(|| E::custom("no reference stands there"))
+        }
+
+        fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Slot, D::Error> {
+            inner.deserialize_bytes(self)
+        }
+    }
+    deserializer.deserialize_newtype_struct(SLOT, Wanted)
+}
+
+/// A reference to an object: a capability to send it messages.
+///
+/// A vat has one because it was given it: with a message, as what a promise came to, or because
+/// it made the object. It keeps it by having it in its state or in a row of its store. Using one
+/// that it has not dooms the crank, wherever the value came from.
+///
+/// Serialised as a part of a payload or of a state it becomes an index into the references beside
+/// the bytes.
+///
+/// ```
+/// use crankcase_vat::{ObjectId, Payload, Ref, VatId, VatNumber};
+///
+/// let bob = Ref::to(VatId::new(VatNumber::HOST, 2));
+/// let payload = Payload::of(&("pay", bob))?;
+/// assert_eq!(payload.slots().len(), 1);
+/// assert_eq!(payload.decode::<(String, Ref)>()?.1, bob);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ref(ObjectId);
+
+impl Ref {
+    /// The reference to an object of that name. Hosts make references this way; a vat that does
+    /// gets nothing that it may use.
+    #[must_use]
+    pub fn to(object: impl Into<ObjectId>) -> Self {
+        Self(object.into())
+    }
+
+    /// The object's name.
+    #[must_use]
+    pub const fn object(self) -> ObjectId {
+        self.0
+    }
+
+    /// The vat that the object lives in.
+    #[must_use]
+    pub const fn vat(self) -> VatId {
+        self.0.vat
+    }
+}
+
+impl From<Ref> for VatId {
+    fn from(object: Ref) -> Self {
+        object.vat()
+    }
+}
+
+impl From<Ref> for ObjectId {
+    fn from(object: Ref) -> Self {
+        object.object()
+    }
+}
+
+impl fmt::Display for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref({})", self.0)
+    }
+}
+
+impl Serialize for Ref {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write_slot(&Slot::Object(self.0), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ref {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match read_slot(deserializer)? {
+            Slot::Object(object) => Ok(Self(object)),
+            Slot::Promise(promise) => Err(de::Error::custom(format_args!(
+                "{promise} is a promise that is not resolved to an object; take it as a `Promise`"
+            ))),
+            Slot::Settled(_) => Err(de::Error::custom(
+                "a promise that did not come to an object; take it as a `Promise`",
+            )),
+        }
+    }
+}
+
+/// A promise: the outcome of a message or of a watch, or one that a vat made to resolve it later.
+///
+/// It can be sent to at once: messages wait in it, in order, and follow it to the object that it
+/// comes to. It can be passed on and kept like a [`Ref`], and [watched](crate::Crank::watch). One
+/// that a vat keeps becomes, in its hands, what it came to: an object, another promise, or its
+/// [outcome](Self::outcome).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Promise(Slot);
+
+impl Promise {
+    /// The promise of that name. As with [`Ref::to`], a vat that makes one up may not use it.
+    #[must_use]
+    pub const fn pending(id: PromiseId) -> Self {
+        Self(Slot::Promise(id))
+    }
+
+    pub(crate) const fn of_slot(slot: Slot) -> Self {
+        Self(slot)
+    }
+
+    /// Its name, as long as it is a promise in this hand.
+    #[must_use]
+    pub const fn id(&self) -> Option<PromiseId> {
+        match self.0 {
+            Slot::Promise(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The object that it came to, if it did and that is known here.
+    #[must_use]
+    pub const fn object(&self) -> Option<Ref> {
+        match self.0 {
+            Slot::Object(object) => Some(Ref(object)),
+            _ => None,
+        }
+    }
+
+    /// What it came to, if that is known here. To be told of it when it comes, watch it.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match &self.0 {
+            Slot::Promise(_) => None,
+            Slot::Object(_) => Some(Ok(crate::Payload::of_slot(self.0.clone()))),
+            Slot::Settled(resolution) => Resolution::read(resolution).ok().map(|r| r.to_outcome()),
+        }
+    }
+
+    /// What stands for it beside a payload's bytes.
+    #[must_use]
+    pub const fn slot(&self) -> &Slot {
+        &self.0
+    }
+}
+
+impl From<Ref> for Promise {
+    fn from(object: Ref) -> Self {
+        Self(Slot::Object(object.0))
+    }
+}
+
+impl fmt::Debug for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Promise({:?})", self.0)
+    }
+}
+
+impl Serialize for Promise {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write_slot(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Promise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_slot(deserializer).map(Self)
+    }
+}
+
+/// What a message can be sent to: an object or a promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target(pub(crate) Slot);
+
+impl Target {
+    /// What stands for it beside a payload's bytes.
+    #[must_use]
+    pub const fn slot(&self) -> &Slot {
+        &self.0
+    }
+}
+
+impl From<Ref> for Target {
+    #[inline]
+    fn from(object: Ref) -> Self {
+        Self(Slot::Object(object.0))
+    }
+}
+
+impl From<&Ref> for Target {
+    #[inline]
+    fn from(object: &Ref) -> Self {
+        Self(Slot::Object(object.0))
+    }
+}
+
+impl From<ObjectId> for Target {
+    fn from(object: ObjectId) -> Self {
+        Self(Slot::Object(object))
+    }
+}
+
+impl From<VatId> for Target {
+    #[inline]
+    fn from(vat: VatId) -> Self {
+        Self(Slot::Object(ObjectId::root(vat)))
+    }
+}
+
+impl From<Promise> for Target {
+    fn from(promise: Promise) -> Self {
+        Self(promise.0)
+    }
+}
+
+impl From<&Promise> for Target {
+    fn from(promise: &Promise) -> Self {
+        Self(promise.0.clone())
+    }
+}
+
+/// Appends slots with their count.
+pub(crate) fn put_slots(out: &mut Vec<u8>, slots: &[Slot]) {
+    put_varint(out, slots.len() as u64);
+    slots.iter().for_each(|slot| slot.write(out));
+}
+
+/// The body whose one reference is that one and which holds nothing else: what a bare [`Ref`] or
+/// [`Promise`] encodes to.
+#[must_use]
+pub fn sole_body(slot: &Slot) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16);
+    Body::put(&mut out, std::slice::from_ref(slot), &[0]);
+    out
+}
