@@ -4,13 +4,23 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use crankcase::model::{Mailbox, Pushed, Rest};
+use crankcase::model::{Mailbox, Rest, Weighs};
 use crankcase_loom_tests::{Exclusive, Seen, explore};
 use loom::sync::Arc;
 use loom::thread;
 
-/// (pusher, number of the delivery of that pusher)
-type Delivery = (u8, u8);
+/// The pusher, and the number of the delivery of that pusher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Delivery(u8, u8);
+
+impl Weighs for Delivery {
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+/// More than any model pushes.
+const AMPLE: usize = 100;
 
 /// A vat: deliveries arrive in its mailbox, and whoever is told to makes it run.
 struct Vat {
@@ -31,7 +41,7 @@ impl Vat {
 
     /// Pushes, and runs the vat here if that is what the push asks for.
     fn deliver(&self, delivery: Delivery, budget: usize, seen: &Seen) {
-        if self.mailbox.push(delivery) == Pushed::MakeRunnable {
+        if self.mailbox.push(delivery, AMPLE).make_runnable {
             self.activate(budget, seen);
         } else {
             seen.note("a push into a scheduled mailbox");
@@ -55,6 +65,7 @@ impl Vat {
                     return;
                 }
                 Rest::Again => seen.note("again after a batch"),
+                Rest::Refill => panic!("nothing was kept back"),
             }
         }
     }
@@ -95,15 +106,18 @@ fn deliveries_pushed_while_an_activation_comes_to_rest_run_exactly_once_and_in_o
             let other = {
                 let (vat, seen) = (Arc::clone(&vat), seen.clone());
                 thread::spawn(move || {
-                    vat.deliver((1, 0), budget, &seen);
-                    vat.deliver((1, 1), budget, &seen);
+                    vat.deliver(Delivery(1, 0), budget, &seen);
+                    vat.deliver(Delivery(1, 1), budget, &seen);
                 })
             };
-            vat.deliver((0, 0), budget, seen);
-            vat.deliver((0, 1), budget, seen);
+            vat.deliver(Delivery(0, 0), budget, seen);
+            vat.deliver(Delivery(0, 1), budget, seen);
             other.join().unwrap();
             assert!(vat.mailbox.is_idle(), "a delivery was left lying");
-            vat.check_ran(&[&[(0, 0), (0, 1)], &[(1, 0), (1, 1)]]);
+            vat.check_ran(&[
+                &[Delivery(0, 0), Delivery(0, 1)],
+                &[Delivery(1, 0), Delivery(1, 1)],
+            ]);
         });
     }
 }
@@ -119,14 +133,14 @@ fn three_pushers_at_once_make_the_vat_runnable_once_each_time_it_is_idle() {
         let vat = Vat::new(Mailbox::new());
         let others = [1, 2].map(|pusher| {
             let (vat, seen) = (Arc::clone(&vat), seen.clone());
-            thread::spawn(move || vat.deliver((pusher, 0), 2, &seen))
+            thread::spawn(move || vat.deliver(Delivery(pusher, 0), 2, &seen))
         });
-        vat.deliver((0, 0), 2, seen);
+        vat.deliver(Delivery(0, 0), 2, seen);
         for other in others {
             other.join().unwrap();
         }
         assert!(vat.mailbox.is_idle(), "a delivery was left lying");
-        vat.check_ran(&[&[(0, 0)], &[(1, 0)], &[(2, 0)]]);
+        vat.check_ran(&[&[Delivery(0, 0)], &[Delivery(1, 0)], &[Delivery(2, 0)]]);
     });
 }
 
@@ -141,18 +155,17 @@ fn deliveries_put_back_by_a_pausing_activation_stay_in_front_of_newer_ones() {
     explore(&STATES, |seen| {
         // A vat that is loaded counts as scheduled: what is pushed meanwhile waits for the loader.
         let vat = Vat::new(Mailbox::scheduled());
-        assert_eq!(vat.mailbox.push((0, 0)), Pushed::WillBeSeen);
-        assert_eq!(vat.mailbox.push((0, 1)), Pushed::WillBeSeen);
+        assert!(!vat.mailbox.push(Delivery(0, 0), AMPLE).make_runnable);
+        assert!(!vat.mailbox.push(Delivery(0, 1), AMPLE).make_runnable);
         let pusher = {
             let (vat, seen) = (Arc::clone(&vat), seen.clone());
-            thread::spawn(move || match vat.mailbox.push((0, 2)) {
-                Pushed::WillBeSeen => {
-                    seen.note("a push into a scheduled mailbox");
-                    None
-                }
-                Pushed::MakeRunnable => {
+            thread::spawn(move || {
+                if vat.mailbox.push(Delivery(0, 2), AMPLE).make_runnable {
                     seen.note("a push into an idle mailbox");
                     Some(())
+                } else {
+                    seen.note("a push into a scheduled mailbox");
+                    None
                 }
             })
         };
@@ -167,11 +180,13 @@ fn deliveries_put_back_by_a_pausing_activation_stay_in_front_of_newer_ones() {
         loop {
             vat.mailbox.take(3, &mut taken);
             seen.note_if(
-                !newer_was_taken && taken.contains(&(0, 2)) && taken.contains(&(0, 1)),
+                !newer_was_taken
+                    && taken.contains(&Delivery(0, 2))
+                    && taken.contains(&Delivery(0, 1)),
                 "put back in front of a newer delivery",
             );
             seen.note_if(
-                taken.len() == 1 && taken[0] == (0, 1),
+                taken.len() == 1 && taken[0] == Delivery(0, 1),
                 "put back into an empty mailbox",
             );
             vat.run(taken.drain(..));
@@ -185,7 +200,7 @@ fn deliveries_put_back_by_a_pausing_activation_stay_in_front_of_newer_ones() {
             assert_eq!(vat.mailbox.rest(), Rest::Idle);
         }
         assert!(vat.mailbox.is_idle(), "a delivery was left lying");
-        vat.check_ran(&[&[(0, 0), (0, 1), (0, 2)]]);
+        vat.check_ran(&[&[Delivery(0, 0), Delivery(0, 1), Delivery(0, 2)]]);
     });
 }
 
@@ -198,21 +213,21 @@ fn a_vat_that_has_ended_is_never_run_again_and_keeps_nothing() {
     ];
     explore(&STATES, |seen| {
         // A delivery that tells how many of it are left.
+        struct Alive(#[expect(dead_code, reason = "it is counted")] std::sync::Arc<()>);
+        impl Weighs for Alive {
+            fn weight(&self) -> usize {
+                1
+            }
+        }
         let alive = std::sync::Arc::new(());
         let mailbox = Arc::new(Mailbox::new());
-        assert_eq!(
-            mailbox.push(std::sync::Arc::clone(&alive)),
-            Pushed::MakeRunnable
-        );
+        let first = Alive(std::sync::Arc::clone(&alive));
+        assert!(mailbox.push(first, AMPLE).make_runnable);
         let pusher = {
             let (mailbox, alive, seen) = (Arc::clone(&mailbox), alive.clone(), seen.clone());
             thread::spawn(move || {
-                let asked = mailbox.push(alive);
-                assert_eq!(
-                    asked,
-                    Pushed::WillBeSeen,
-                    "a vat that ends was made runnable"
-                );
+                let asked = mailbox.push(Alive(alive), AMPLE);
+                assert!(!asked.make_runnable, "a vat that ends was made runnable");
                 seen.note("a push dropped by the close");
             })
         };
@@ -234,6 +249,89 @@ fn a_vat_that_has_ended_is_never_run_again_and_keeps_nothing() {
             std::sync::Arc::strong_count(&alive),
             1,
             "a closed mailbox kept a delivery"
+        );
+    });
+}
+
+/// What whoever holds the sequencer's role knows of a vat: all that was delivered, how much of it
+/// the mailbox was given, and whether it is given more as it comes.
+struct Inbox {
+    all: Vec<Delivery>,
+    given: usize,
+    behind: bool,
+}
+
+#[test]
+fn deliveries_kept_back_from_a_full_mailbox_follow_when_it_has_run_empty() {
+    const STATES: [&str; 3] = [
+        "kept back from a full mailbox",
+        "filled again",
+        "filled again and still behind",
+    ];
+    explore(&STATES, |seen| {
+        let vat = Vat::new(Mailbox::new());
+        let inbox = Arc::new(loom::sync::Mutex::new(Inbox {
+            all: Vec::new(),
+            given: 0,
+            behind: false,
+        }));
+        // One delivery fills it. As the sequencer does, under its role.
+        let deliver = |vat: &Vat, inbox: &loom::sync::Mutex<Inbox>, delivery, seen: &Seen| {
+            let mut inbox = inbox.lock().unwrap();
+            inbox.all.push(delivery);
+            if inbox.behind {
+                seen.note("kept back from a full mailbox");
+                return false;
+            }
+            inbox.given += 1;
+            let pushed = vat.mailbox.push(delivery, 0);
+            inbox.behind = pushed.full;
+            pushed.make_runnable
+        };
+        // Activations until the mailbox is idle; what was kept back comes one at a time.
+        let activate = |vat: &Vat, inbox: &loom::sync::Mutex<Inbox>, seen: &Seen| {
+            let mut taken = VecDeque::new();
+            loop {
+                vat.mailbox.take(2, &mut taken);
+                vat.run(taken.drain(..));
+                match vat.mailbox.rest() {
+                    Rest::Idle => return,
+                    Rest::Again => {}
+                    Rest::Refill => {
+                        let mut inbox = inbox.lock().unwrap();
+                        let next = inbox.all.get(inbox.given).copied();
+                        inbox.given += usize::from(next.is_some());
+                        inbox.behind = inbox.given < inbox.all.len();
+                        seen.note(match inbox.behind {
+                            true => "filled again and still behind",
+                            false => "filled again",
+                        });
+                        vat.mailbox.refill(next, inbox.behind);
+                    }
+                }
+            }
+        };
+        let other = {
+            let (vat, inbox, seen) = (Arc::clone(&vat), Arc::clone(&inbox), seen.clone());
+            thread::spawn(move || {
+                for number in 0..2 {
+                    if deliver(&vat, &inbox, Delivery(1, number), &seen) {
+                        activate(&vat, &inbox, &seen);
+                    }
+                }
+            })
+        };
+        if deliver(&vat, &inbox, Delivery(0, 0), seen) {
+            activate(&vat, &inbox, seen);
+        }
+        other.join().unwrap();
+        assert!(vat.mailbox.is_idle(), "a delivery was left lying");
+        vat.check_ran(&[&[Delivery(0, 0)], &[Delivery(1, 0), Delivery(1, 1)]]);
+        let all = inbox.lock().unwrap().all.clone();
+        assert_eq!(
+            *vat.ran.lock().unwrap(),
+            all,
+            "they ran in the order of the inbox"
         );
     });
 }

@@ -57,6 +57,7 @@ impl KernelBuilder {
                 checkpoint_records: 2_000_000,
                 checkpoint_vats: 1 << 17,
                 vats_in_memory: 1 << 17,
+                inbox_bytes: 256 << 20,
                 reorder_records: 4096,
                 drop_below_checkpoint: false,
             },
@@ -123,6 +124,14 @@ impl KernelBuilder {
     /// For debugging: it doubles the cost of a crank.
     pub fn check_canonical(mut self, check: bool) -> Self {
         self.check_canonical = check;
+        self
+    }
+
+    /// How many bytes of deliveries may wait in memory, shared out evenly among the vats in memory;
+    /// each may have 16 KiB in any case. What goes beyond stays in the journal and is read from
+    /// there when its turn comes. The default is 256 MiB.
+    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.pace.inbox_bytes = bytes;
         self
     }
 

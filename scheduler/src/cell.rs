@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use crankcase_vat::{Delivery, LiveVat, VatId};
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Weighs};
 use crate::state::Slot;
 
 /// What the kernel keeps of a vat that is in memory.
@@ -16,6 +16,13 @@ pub(crate) struct Cell {
     /// Locked by the worker that has the activation, for as long as it has it, so never waited
     /// for. Nothing while the vat is being loaded, which counts as an activation.
     pub(crate) live: Mutex<Option<LiveVat>>,
+}
+
+impl Weighs for Delivery {
+    #[inline]
+    fn weight(&self) -> usize {
+        self.bytes()
+    }
 }
 
 impl Cell {

@@ -62,10 +62,7 @@ impl Engine {
         &self,
         act: impl FnOnce(&mut Sequencer) -> R + Send + 'static,
     ) -> R {
-        let (call, answer) = call(act);
-        self.role
-            .submit_urgent(call, &mut |after| after.perform(&self.parts));
-        answer.wait()
+        ask_urgently(&self.parts, &self.role, act)
     }
 
     /// Does something under the role. Only where nobody else is at work: when the kernel opens,
@@ -105,6 +102,18 @@ impl Engine {
             });
         }
     }
+}
+
+/// Has something done by whoever holds the role, ahead of the items that wait, and waits for the
+/// answer. Not for threads that run cranks.
+pub(crate) fn ask_urgently<R: Send + 'static>(
+    parts: &Parts,
+    role: &Role<Sequencer>,
+    act: impl FnOnce(&mut Sequencer) -> R + Send + 'static,
+) -> R {
+    let (call, answer) = call(act);
+    role.submit_urgent(call, &mut |after| after.perform(parts));
+    answer.wait()
 }
 
 /// An answer that another thread may give.

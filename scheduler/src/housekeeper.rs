@@ -9,12 +9,15 @@ use crankcase_journal::TableSnapshot;
 use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Stored, VatId, VatNumber};
 
 use crate::cell::Cell;
+use crate::engine;
 use crate::error::Poison;
 use crate::parts::Parts;
+use crate::recovery::{BodyReader, delivery_of, has_body};
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
 use crate::state::rows::STATES;
 use crate::state::store_rows;
+use crate::stats::Counters;
 
 /// A store row that is newer than the tables': its key, and its value unless it was removed.
 pub(crate) type NewerRow = (Box<[u8]>, Option<Box<[u8]>>);
@@ -42,6 +45,8 @@ pub(crate) enum Chore {
     Load(Box<Load>),
     /// Drop vats that ended or were unloaded.
     Drop(Vec<Arc<Cell>>),
+    /// Fill a mailbox again that is behind and has run empty.
+    Refill(Arc<Cell>),
 }
 
 /// Runs until the kernel is dropped.
@@ -49,6 +54,13 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
     while let Some(chore) = parts.chores.take() {
         match chore {
             Chore::Drop(cells) => drop(cells),
+            Chore::Refill(cell) => {
+                if let Err(why) = refill(parts, role, &cell) {
+                    let why = format!("the inbox of vat {}: {why}", cell.id);
+                    parts.poison(Poison::Load(why));
+                    role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
+                }
+            }
             Chore::Load(load) => {
                 let cell = Arc::clone(&load.cell);
                 match load_vat(parts, *load) {
@@ -67,6 +79,45 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
             }
         }
     }
+}
+
+/// Reads what is next in a vat's inbox from the journal and puts it into its mailbox.
+fn refill(parts: &Parts, role: &Role<Sequencer>, cell: &Arc<Cell>) -> Result<(), String> {
+    let asked = Arc::clone(cell);
+    let plan = engine::ask_urgently(parts, role, move |sequencer| sequencer.plan_refill(&asked));
+    let Some(plan) = plan else {
+        return Ok(());
+    };
+    if plan.readable.wait_settled().is_err() {
+        // The kernel has stopped, and whoever waits is told by whoever stopped it.
+        return Ok(());
+    }
+    let groups = parts.groups().ok_or("the kernel is closed")?;
+    let mut reader = BodyReader::new(groups);
+    let (mut deliveries, mut bytes) = (Vec::new(), 0);
+    for (waiting, settled) in plan.waiting {
+        let body = match has_body(&waiting) {
+            true => Some(
+                reader
+                    .read(waiting.delivery)
+                    .map_err(|error| error.to_string())?,
+            ),
+            false => None,
+        };
+        let delivery = delivery_of(&waiting, body, settled);
+        let delivery = delivery.ok_or("a delivery that waits is not whole")?;
+        bytes += delivery.bytes();
+        deliveries.push(delivery);
+        if bytes > plan.bytes {
+            break;
+        }
+    }
+    Counters::add(&parts.counters.inbox_refills, 1);
+    let asked = Arc::clone(cell);
+    engine::ask_urgently(parts, role, move |sequencer| {
+        sequencer.refill(&asked, deliveries);
+    });
+    Ok(())
 }
 
 fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {

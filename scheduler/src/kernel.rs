@@ -653,6 +653,10 @@ impl Kernel {
             let (vats, waiting) = (state.vats().len(), state.waiting());
             (vats, sequencer.in_memory(), waiting, state.abandoned())
         });
+        let (promises, objects) = self.engine.ask_urgently(|sequencer| {
+            let state = sequencer.state();
+            (state.promises().len(), state.counts().len())
+        });
         let durable = parts.durable();
         let counters = &parts.counters;
         let now = parts.born.elapsed();
@@ -673,6 +677,9 @@ impl Kernel {
             group_syncs: Counters::get(&counters.group_syncs),
             witness_syncs: Counters::get(&counters.witness_syncs),
             checkpoints: Counters::get(&counters.checkpoints),
+            inbox_refills: Counters::get(&counters.inbox_refills),
+            promises: promises as u64,
+            objects: objects as u64,
             vats: vats as u64,
             vats_in_memory: in_memory as u64,
             waiting,

@@ -147,7 +147,7 @@ pub use ticket::{Ticket, TicketFuture};
 pub mod model {
     pub use crate::admission::Admission;
     pub use crate::hand_over::HandOver;
-    pub use crate::mailbox::{Mailbox, Pushed, Rest};
+    pub use crate::mailbox::{Mailbox, Pushed, Rest, Weighs};
     pub use crate::role::{Duty, Role};
     pub use crate::run_queue::RunQueue;
     pub use crate::stall::Stall;

@@ -9,6 +9,15 @@
 //! |           |            | when it finds none left, the mailbox is idle again        |
 //! | closed    | none       | nobody: the vat has ended, pushes are dropped             |
 //!
+//! A mailbox holds what it may, and no more: the push that goes over is told so, and from then on
+//! the pusher keeps what comes until the mailbox is filled again. It is then *behind*:
+//!
+//! | a mailbox that is behind | who comes next                                                  |
+//! |--------------------------|-----------------------------------------------------------------|
+//! | with deliveries          | the activation that was asked for, as always                    |
+//! | without                  | the activation that finds that stays, and has it filled again;   |
+//! |                          | whoever fills it makes it runnable                              |
+//!
 //! All of it happens under one lock, which is held for a few instructions. The two faults that a
 //! lock-free version invites (a push between "is it empty" and "it is idle", and a vat that is
 //! queued and that nobody runs) cannot be written down here; the model in `loom-tests/` shows it.
@@ -20,11 +29,17 @@ use crate::sync::{Mutex, lock};
 /// What a push asks of the pusher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Pushed {
-    /// Nobody was going to look: the vat must be made runnable, once.
-    MakeRunnable,
-    /// Someone is going to look.
-    WillBeSeen,
+pub struct Pushed {
+    /// Nobody was going to look: the vat must be made runnable, once. Otherwise someone is.
+    pub make_runnable: bool,
+    /// The mailbox has what it may hold. Nothing is to be pushed until it is filled again.
+    pub full: bool,
+}
+
+/// What takes room in a mailbox.
+pub trait Weighs {
+    /// How many bytes, about.
+    fn weight(&self) -> usize;
 }
 
 /// What an activation that has run out of deliveries or of budget does next.
@@ -35,23 +50,31 @@ pub enum Rest {
     Again,
     /// Nothing is left: the next push makes it runnable.
     Idle,
+    /// Nothing is left here, and more was kept back: it is to be filled again, which makes it
+    /// runnable.
+    Refill,
 }
 
 struct Inner<T> {
     queue: VecDeque<T>,
+    /// The weights of what is in the queue.
+    weight: usize,
     scheduled: bool,
+    behind: bool,
     closed: bool,
 }
 
 /// See the module's text.
 pub struct Mailbox<T>(Mutex<Inner<T>>);
 
-impl<T> Mailbox<T> {
+impl<T: Weighs> Mailbox<T> {
     /// An idle mailbox.
     pub fn new() -> Self {
         Self(Mutex::new(Inner {
             queue: VecDeque::new(),
+            weight: 0,
             scheduled: false,
+            behind: false,
             closed: false,
         }))
     }
@@ -64,20 +87,43 @@ impl<T> Mailbox<T> {
         mailbox
     }
 
-    /// Puts a delivery at the end.
+    /// Puts a delivery at the end; `most` is what may be in here before it is full.
     #[inline]
-    pub fn push(&self, delivery: T) -> Pushed {
+    pub fn push(&self, delivery: T, most: usize) -> Pushed {
         let mut inner = lock(&self.0);
         if inner.closed {
-            return Pushed::WillBeSeen;
+            return Pushed {
+                make_runnable: false,
+                full: false,
+            };
         }
+        inner.weight += delivery.weight();
         inner.queue.push_back(delivery);
-        if inner.scheduled {
-            Pushed::WillBeSeen
-        } else {
-            inner.scheduled = true;
-            Pushed::MakeRunnable
+        let full = inner.weight > most;
+        inner.behind = full;
+        Pushed {
+            make_runnable: !std::mem::replace(&mut inner.scheduled, true),
+            full,
         }
+    }
+
+    /// Notes that more waits than what is in here.
+    pub fn stay_behind(&self) {
+        lock(&self.0).behind = true;
+    }
+
+    /// Fills a mailbox that is behind and whose activation waits for it; `behind` says whether it
+    /// still is afterwards. The vat is to be made runnable.
+    pub fn refill(&self, deliveries: impl IntoIterator<Item = T>, behind: bool) {
+        let mut inner = lock(&self.0);
+        if inner.closed {
+            return;
+        }
+        for delivery in deliveries {
+            inner.weight += delivery.weight();
+            inner.queue.push_back(delivery);
+        }
+        inner.behind = behind;
     }
 
     /// Takes up to `budget` deliveries from the front.
@@ -86,9 +132,14 @@ impl<T> Mailbox<T> {
         let mut inner = lock(&self.0);
         if into.is_empty() && inner.queue.len() <= budget {
             std::mem::swap(&mut inner.queue, into);
+            inner.weight = 0;
         } else {
             let count = inner.queue.len().min(budget);
-            into.extend(inner.queue.drain(..count));
+            let inner = &mut *inner;
+            for delivery in inner.queue.drain(..count) {
+                inner.weight -= delivery.weight();
+                into.push_back(delivery);
+            }
         }
     }
 
@@ -97,6 +148,7 @@ impl<T> Mailbox<T> {
         let mut inner = lock(&self.0);
         while let Some(delivery) = untouched.pop_back() {
             if !inner.closed {
+                inner.weight += delivery.weight();
                 inner.queue.push_front(delivery);
             }
         }
@@ -111,6 +163,10 @@ impl<T> Mailbox<T> {
             {
                 drop(inner);
                 inner = lock(&self.0);
+            }
+            #[cfg(not(feature = "mutant-mailbox-rests-behind"))]
+            if inner.behind && !inner.closed {
+                return Rest::Refill;
             }
             inner.scheduled = false;
             Rest::Idle

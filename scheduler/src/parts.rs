@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use crankcase_journal::{Durable, ReadError, TableSnapshot, Tables};
+use crankcase_journal::{Durable, Groups, ReadError, TableSnapshot, Tables};
 use crankcase_vat::Shared as CrankShared;
 
 use crate::admission::Admission;
@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) callbacks: HandOver<Vec<Waker>>,
     /// Nothing once the kernel is closed.
     pub(crate) tables: Mutex<Option<Tables>>,
+    /// Nothing once the kernel is closed.
+    pub(crate) groups: Mutex<Option<Groups>>,
     /// The slot whose vat alone may run while the reorder buffer is full, or [`GATE_OPEN`].
     /// Written by the holder of the role.
     pub(crate) gate: AtomicU64,
@@ -147,8 +149,20 @@ impl Parts {
         }
     }
 
-    /// Lets go of the tables, which keep the journal's directory locked.
+    /// The groups of the journal, unless the kernel is closed.
+    pub(crate) fn groups(&self) -> Option<Groups> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.clone()
+    }
+
+    /// Lets go of the tables and groups, which keep the journal's directory locked.
     pub(crate) fn let_go_of_tables(&self) {
+        drop(
+            self.groups
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let tables = self
             .tables
             .lock()

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
-use crankcase_vat::{ActAt, Delivery, DeliveryId, Kinds, Other, RecordBytes, Seq, Time, What};
+use crankcase_vat::{Delivery, DeliveryId, Kinds, Other, RecordBytes, Seq, Time, What};
 use rustc_hash::FxHashMap;
 
 use crate::admission::Admission;
@@ -26,7 +26,7 @@ use crate::parts::{GATE_OPEN, Parts};
 use crate::run_queue::RunQueue;
 use crate::sequencer::{Parked, Sequencer};
 use crate::stall::Stall;
-use crate::state::{Audit, Effect, Item, Slot, State, Waiting, Wanted};
+use crate::state::{Audit, Effect, Item, Slot, Span, State, Waiting, Wanted};
 use crate::stats::Counters;
 use crate::watermarks::Watermarks;
 
@@ -105,33 +105,37 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn of(state: &State, groups: &Groups) -> Result<Self, OpenError> {
-        // Read in the order of the records, so that each group is read once.
+    /// Reads them, at most `at_once` of each inbox.
+    fn of(state: &State, groups: &Groups, at_once: u64) -> Result<Self, OpenError> {
         let mut wanted: BTreeSet<DeliveryId> = state.parked().collect();
-        for (_, entry) in state.vats().iter() {
-            for waiting in entry.waiting() {
-                if has_body(&waiting) {
-                    wanted.insert(waiting.delivery);
-                }
+        let mut inboxes = Vec::new();
+        for (slot, entry) in state.vats().iter() {
+            let first = entry.waiting_range(0, at_once);
+            wanted.extend(first.iter().filter(|w| has_body(w)).map(|w| w.delivery));
+            if !first.is_empty() {
+                inboxes.push((slot, first));
             }
         }
-        let mut found = read_bodies(&wanted, groups)?;
+        // Read in the order of the records, so that each group is read once.
+        let mut reader = BodyReader::new(groups.clone());
+        let mut found = FxHashMap::default();
+        for delivery in wanted {
+            found.insert(delivery, reader.read(delivery)?);
+        }
         let missing = |delivery: DeliveryId| damaged_body(delivery.seq);
         let mut bodies = Self::default();
         for delivery in state.parked() {
             let parked = found.remove(&delivery).ok_or_else(|| missing(delivery))?;
             bodies.parked.push((delivery, parked));
         }
-        for (slot, entry) in state.vats().iter() {
-            let mut deliveries = Vec::new();
-            for waiting in entry.waiting() {
+        for (slot, first) in inboxes {
+            let mut deliveries = Vec::with_capacity(first.len());
+            for waiting in first {
                 let body = found.remove(&waiting.delivery);
-                let made = delivery_of(state, &waiting, body);
+                let made = delivery_of(&waiting, body, settled_of(state, &waiting));
                 deliveries.push(made.ok_or_else(|| missing(waiting.delivery))?);
             }
-            if !deliveries.is_empty() {
-                bodies.deliveries.push((slot, deliveries));
-            }
+            bodies.deliveries.push((slot, deliveries));
         }
         Ok(bodies)
     }
@@ -161,6 +165,14 @@ impl Bodies {
     }
 }
 
+/// How many deliveries of an inbox go into its mailbox at the beginning. How large they are is not
+/// known before they are read.
+fn mailbox_share(state: &State, inbox_bytes: usize) -> u64 {
+    let at_work = state.vats().iter().filter(|(_, e)| e.waiting_count() > 0);
+    let share = inbox_bytes / at_work.count().max(1);
+    (share / 4096).clamp(16, 1 << 16) as u64
+}
+
 fn damaged_body(seq: Seq) -> OpenError {
     OpenError::Damaged {
         what: "a delivery that waits is not where it was produced".to_owned(),
@@ -176,109 +188,118 @@ pub(crate) const fn has_body(waiting: &Waiting) -> bool {
     )
 }
 
-/// Reads the bodies of deliveries from the records that produced them.
-pub(crate) fn read_bodies(
-    wanted: &BTreeSet<DeliveryId>,
-    groups: &Groups,
-) -> Result<FxHashMap<DeliveryId, Parked>, OpenError> {
-    let mut found = FxHashMap::default();
-    let mut group: Option<crankcase_journal::StoredGroup> = None;
-    let mut last: Option<(Seq, RecordBytes, Time, Vec<usize>)> = None;
-    for &delivery in wanted {
+/// Reads bodies of deliveries from the records that produced them. What stands near what was read
+/// last is found without reading again.
+pub(crate) struct BodyReader {
+    groups: Groups,
+    group: Option<crankcase_journal::StoredGroup>,
+    last: Option<(Seq, RecordBytes, Time, Vec<Span>)>,
+}
+
+impl BodyReader {
+    pub(crate) const fn new(groups: Groups) -> Self {
+        Self {
+            groups,
+            group: None,
+            last: None,
+        }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when it is not there or cannot be read.
+    pub(crate) fn read(&mut self, delivery: DeliveryId) -> Result<Parked, OpenError> {
         let seq = delivery.seq;
         let missing = || damaged_body(seq);
-        if !last.as_ref().is_some_and(|(known, ..)| *known == seq) {
-            if !group
-                .as_ref()
-                .is_some_and(|group| group.first() <= seq && seq <= group.last())
-            {
-                group = groups.containing(seq)?;
+        if !self.last.as_ref().is_some_and(|(known, ..)| *known == seq) {
+            let holds_it = |group: &crankcase_journal::StoredGroup| {
+                group.first() <= seq && seq <= group.last()
+            };
+            if !self.group.as_ref().is_some_and(holds_it) {
+                self.group = self.groups.containing(seq)?;
             }
-            let bytes = group.as_ref().and_then(|group| group.record(seq));
+            let bytes = self.group.as_ref().and_then(|group| group.record(seq));
             let record: RecordBytes = bytes.ok_or_else(missing)?.into();
-            let (time, offsets) = delivery_offsets(&record).ok_or_else(missing)?;
-            last = Some((seq, record, time, offsets));
+            let (time, spans) = delivery_spans(&record).ok_or_else(missing)?;
+            self.last = Some((seq, record, time, spans));
         }
-        let (_, record, time, offsets) = last.as_ref().expect("it was just read");
-        let offset = *offsets.get(delivery.index as usize).ok_or_else(missing)?;
-        let act = ActAt {
-            record: Arc::clone(record),
-            offset,
-        };
-        found.insert(delivery, Parked { act, time: *time });
+        let (_, record, time, spans) = self.last.as_ref().ok_or_else(missing)?;
+        let span = spans.get(delivery.index as usize).ok_or_else(missing)?;
+        Ok(Parked {
+            act: span.of(record),
+            time: *time,
+        })
     }
-    Ok(found)
+}
+
+/// What a promise came to that a delivery is about, and when.
+pub(crate) type Settled = (Arc<[u8]>, Time);
+
+/// What the promise came to that a delivery is about, if it is about one.
+pub(crate) fn settled_of(state: &State, waiting: &Waiting) -> Option<Settled> {
+    match waiting.item {
+        Item::Outcome {
+            promise: Some(promise),
+        }
+        | Item::Settled { promise } => {
+            let (resolution, time) = state.promises().resolution(promise)?;
+            Some((Arc::clone(resolution), time))
+        }
+        _ => None,
+    }
 }
 
 /// The delivery that waits; nothing when something of it is missing.
 pub(crate) fn delivery_of(
-    state: &State,
     waiting: &Waiting,
     body: Option<Parked>,
+    settled: Option<Settled>,
 ) -> Option<Delivery> {
-    let settled = |promise| {
-        let (resolution, time) = state.promises().resolution(promise)?;
-        Some((Arc::clone(resolution), time))
-    };
+    let other = |other| What::Other(Box::new(other));
     let (what, time) = match waiting.item {
         Item::Message => {
             let Parked { act, time } = body?;
             (What::Act(act), time)
         }
-        other => {
-            let (other, time) = match other {
-                Item::Message => return None,
-                Item::Via { object } => {
-                    let Parked { act, time } = body?;
-                    (Other::Via { act, object }, time)
-                }
-                Item::Outcome { promise } => {
-                    let Parked { act, time } = body?;
-                    match promise {
-                        None => (
-                            Other::Outcome {
-                                act,
-                                resolution: None,
-                            },
-                            time,
-                        ),
-                        Some(promise) => {
-                            let (resolution, time) = settled(promise)?;
-                            let resolution = Some(resolution);
-                            (Other::Outcome { act, resolution }, time)
-                        }
-                    }
-                }
-                Item::Settled { promise } => {
-                    let (resolution, time) = settled(promise)?;
-                    (
-                        Other::Settled {
-                            promise,
-                            resolution,
-                        },
-                        time,
-                    )
-                }
-                Item::Dropped { object, counted } => {
-                    (Other::Dropped { object, counted }, Time::ZERO)
-                }
-                Item::Clean => (Other::Clean, Time::ZERO),
-            };
-            (What::Other(Box::new(other)), time)
+        Item::Via { object } => {
+            let Parked { act, time } = body?;
+            (other(Other::Via { act, object }), time)
         }
+        Item::Outcome { promise } => {
+            let Parked { act, time } = body?;
+            let (resolution, time) = match promise {
+                None => (None, time),
+                Some(_) => settled.map(|(resolution, time)| (Some(resolution), time))?,
+            };
+            (other(Other::Outcome { act, resolution }), time)
+        }
+        Item::Settled { promise } => {
+            let (resolution, time) = settled?;
+            let settled = Other::Settled {
+                promise,
+                resolution,
+            };
+            (other(settled), time)
+        }
+        Item::Dropped { object, counted } => {
+            (other(Other::Dropped { object, counted }), Time::ZERO)
+        }
+        Item::Clean => (other(Other::Clean), Time::ZERO),
     };
     let wanted = waiting.wanted != Wanted::No;
     Some(Delivery::new(waiting.delivery, time, wanted, what))
 }
 
 /// Where the deliveries of a record stand in it, and the time they carry.
-fn delivery_offsets(record: &[u8]) -> Option<(Time, Vec<usize>)> {
-    let mut offsets = Vec::new();
+fn delivery_spans(record: &[u8]) -> Option<(Time, Vec<Span>)> {
+    let mut spans = Vec::new();
     let mut gather = |mut acts: crankcase_vat::record::Acts<'_>| {
         while let Some(act) = acts.next_at() {
             let (offset, act) = act.ok()?;
             if act.is_delivery() {
-                offsets.push(offset);
+                spans.push(Span::new(offset, acts.offset()));
             }
         }
         Some(())
@@ -295,7 +316,7 @@ fn delivery_offsets(record: &[u8]) -> Option<(Time, Vec<usize>)> {
             input.time
         }
     };
-    Some((time, offsets))
+    Some((time, spans))
 }
 
 /// Whether the host knows the kinds of all vats that live.
@@ -361,7 +382,12 @@ impl Prior {
     ) -> Result<Self, OpenError> {
         let recovered = recover(order, tables, groups, last)?;
         check_kinds(&recovered.state, &builder.kinds)?;
-        let waiting = Bodies::of(&recovered.state, groups)?;
+        // A recount looks at all of them.
+        let at_once = match builder.audit_counts {
+            true => u64::MAX,
+            false => mailbox_share(&recovered.state, builder.pace.inbox_bytes),
+        };
+        let waiting = Bodies::of(&recovered.state, groups, at_once)?;
         Ok(Self {
             last,
             recovered,
@@ -416,6 +442,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         true => Some(waiting.audit(&state, &tables)?),
         false => None,
     };
+    let share = mailbox_share(&state, builder.pace.inbox_bytes);
     let workers = builder.workers;
     let parts = Arc::new(Parts {
         order: stored,
@@ -428,6 +455,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         chores: HandOver::new(),
         callbacks: HandOver::new(),
         tables: Mutex::new(Some(tables)),
+        groups: Mutex::new(Some(groups)),
         gate: AtomicU64::new(GATE_OPEN),
         turned_away: Mutex::new(Vec::new()),
         closing: AtomicBool::new(false),
@@ -457,7 +485,8 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         for (delivery, parked) in waiting.parked {
             sequencer.park(delivery, parked);
         }
-        for (slot, deliveries) in waiting.deliveries {
+        for (slot, mut deliveries) in waiting.deliveries {
+            deliveries.truncate(share as usize);
             sequencer.restore(slot, deliveries);
         }
     });

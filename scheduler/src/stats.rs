@@ -37,7 +37,15 @@ pub struct Stats {
     pub witness_syncs: u64,
     /// Checkpoints written since the kernel opened.
     pub checkpoints: u64,
-    /// Vats that live.
+    /// How often an inbox went on from the journal since the kernel opened, because its bodies were
+    /// more than may wait in memory.
+    pub inbox_refills: u64,
+    /// Promises that are known: to be decided, or named by someone.
+    pub promises: u64,
+    /// Objects beside roots that someone outside of their vats holds, or whose owners are yet to
+    /// hear that nobody does.
+    pub objects: u64,
+    /// Vats that live, and those that have ended and of which something is left to be let go of.
     pub vats: u64,
     /// Vats in memory.
     pub vats_in_memory: u64,
@@ -64,6 +72,7 @@ pub(crate) struct Counters {
     pub(crate) group_syncs: AtomicU64,
     pub(crate) witness_syncs: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) inbox_refills: AtomicU64,
     pub(crate) longest_crank_ns: AtomicU64,
 }
 

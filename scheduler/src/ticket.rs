@@ -128,6 +128,16 @@ impl TicketCell {
         (None, sequenced && first)
     }
 
+    /// Blocks until it is settled, for a thread of the kernel that has asked for a commit itself.
+    pub(crate) fn wait_settled(&self) -> Result<(), WaitError> {
+        let (known, _) = self.ask(None);
+        match known.or_else(|| self.block(None)) {
+            Some(known) => known.map(drop),
+            // Without a deadline it ends with what is known.
+            None => Ok(()),
+        }
+    }
+
     /// Blocks until it is settled or the deadline has passed.
     fn block(&self, deadline: Option<Instant>) -> Option<Known> {
         let mut inner = lock(&self.inner);

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use crankcase_vat::{Delivery, Workspace};
 
 use crate::cell::Cell;
+use crate::housekeeper::Chore;
 use crate::mailbox::Rest;
 use crate::parts::Parts;
 use crate::role::Role;
@@ -170,8 +171,13 @@ impl Worker<'_> {
             self.hand_over(item);
         }
         drop(slot);
-        if cell.mailbox.rest() == Rest::Again {
-            self.keep(Arc::clone(cell));
+        match cell.mailbox.rest() {
+            Rest::Idle => {}
+            Rest::Again => self.keep(Arc::clone(cell)),
+            Rest::Refill => {
+                // Once the housekeeper has left, the kernel is closed.
+                let _ = self.parts.chores.give(Chore::Refill(Arc::clone(cell)));
+            }
         }
     }
 

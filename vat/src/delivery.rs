@@ -20,7 +20,9 @@ pub struct ActAt {
     /// The record.
     pub record: RecordBytes,
     /// Where in it the act begins.
-    pub offset: usize,
+    pub offset: u32,
+    /// How many bytes the act has.
+    pub len: u32,
 }
 
 impl ActAt {
@@ -32,7 +34,7 @@ impl ActAt {
     /// before.
     #[inline]
     pub fn read(&self) -> Result<Act<'_>, DecodeError> {
-        Act::read(&mut Reader::starting_at(&self.record, self.offset))
+        Act::read(&mut Reader::starting_at(&self.record, self.offset as usize))
     }
 }
 
@@ -112,19 +114,6 @@ impl Delivery {
         }
     }
 
-    /// The delivery whose act stands at `offset` in `record`.
-    #[must_use]
-    #[inline]
-    pub const fn of_act(
-        id: DeliveryId,
-        time: Time,
-        answer_wanted: bool,
-        record: RecordBytes,
-        offset: usize,
-    ) -> Self {
-        Self::new(id, time, answer_wanted, What::Act(ActAt { record, offset }))
-    }
-
     /// Its identity.
     #[must_use]
     #[inline]
@@ -151,6 +140,24 @@ impl Delivery {
     #[inline]
     pub const fn what(&self) -> &What {
         &self.what
+    }
+
+    /// The bytes that its body takes, about.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        let body = match &self.what {
+            What::Act(act) => act.len as usize,
+            What::Other(other) => match &**other {
+                Other::Via { act, .. } => act.len as usize,
+                Other::Outcome { act, resolution } => {
+                    act.len as usize + resolution.as_ref().map_or(0, |bytes| bytes.len())
+                }
+                Other::Settled { resolution, .. } => resolution.len(),
+                Other::Dropped { .. } | Other::Clean => 0,
+            },
+        };
+        body + std::mem::size_of::<Self>()
     }
 }
 

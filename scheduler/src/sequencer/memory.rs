@@ -6,50 +6,138 @@ use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, ObjectId};
 
 use super::{Parked, Sequencer};
 use crate::cell::Cell;
+use crate::committer::Release;
 use crate::housekeeper::{Chore, Load, NewerRow};
-use crate::mailbox::Pushed;
-use crate::state::{Item, Slot, State};
+use crate::recovery::{Settled, settled_of};
+use crate::state::{Item, Slot, State, Waiting};
+use crate::ticket::TicketCell;
+
+/// A vat in memory.
+pub(crate) struct InMemory {
+    cell: Arc<Cell>,
+    /// The number of the delivery that is to go into the mailbox next, as the state numbers them.
+    next: u64,
+    /// Whether deliveries from there on are not handed over as they come, because the mailbox was
+    /// full. They stand in the state's inbox, and their bodies in the journal.
+    behind: bool,
+}
+
+/// What a mailbox is to be filled with again.
+pub(crate) struct Refill {
+    /// The deliveries, with what promises came to that they are about.
+    pub(crate) waiting: Vec<(Waiting, Option<Settled>)>,
+    /// How many bytes of them the mailbox may take.
+    pub(crate) bytes: usize,
+    /// Settles when their bodies can be read.
+    pub(crate) readable: Arc<TicketCell>,
+}
+
+/// Deliveries that are looked at at once to fill a mailbox again.
+const REFILL: u64 = 4096;
+
+/// What a mailbox may take in any case.
+const LEAST_ALLOWANCE: usize = 16 << 10;
 
 impl Sequencer {
     #[inline]
     pub(super) fn deliver(&mut self, slot: Slot, delivery: Delivery) {
-        let cell = match self.cells.get(slot.index()) {
-            Some(Some(cell)) => cell,
-            _ => self.load(slot),
+        if !matches!(self.cells.get(slot.index()), Some(Some(_))) {
+            self.load(slot);
+        }
+        let allowance = self.allowance;
+        let Some(Some(vat)) = self.cells.get_mut(slot.index()) else {
+            return;
         };
-        if cell.mailbox.push(delivery) == Pushed::MakeRunnable {
-            let cell = Arc::clone(cell);
+        if vat.behind {
+            return;
+        }
+        vat.next += 1;
+        let pushed = vat.cell.mailbox.push(delivery, allowance);
+        vat.behind = pushed.full;
+        if pushed.make_runnable {
+            let cell = Arc::clone(&vat.cell);
             self.runnable.push(cell);
         }
+    }
+
+    /// What is to go into a mailbox next that has run empty; nothing when the vat has ended.
+    pub(crate) fn plan_refill(&mut self, cell: &Arc<Cell>) -> Option<Refill> {
+        let vat = self.cells.get(cell.slot.index())?.as_ref()?;
+        if !Arc::ptr_eq(&vat.cell, cell) {
+            return None;
+        }
+        let entry = self.state.vat(cell.slot);
+        let from = vat.next - entry.head;
+        let waiting = entry.waiting_range(from, REFILL);
+        let waiting = waiting
+            .into_iter()
+            .map(|waiting| (waiting, settled_of(&self.state, &waiting)))
+            .collect();
+        let readable = TicketCell::new(true);
+        self.release(Release {
+            cell: Arc::clone(&readable),
+            outcomes: Vec::new(),
+        });
+        self.demand();
+        Some(Refill {
+            waiting,
+            bytes: self.allowance,
+            readable,
+        })
+    }
+
+    /// Puts deliveries into a mailbox that follow on those that were there.
+    pub(crate) fn refill(&mut self, cell: &Arc<Cell>, deliveries: Vec<Delivery>) {
+        let Some(Some(vat)) = self.cells.get_mut(cell.slot.index()) else {
+            return;
+        };
+        if !Arc::ptr_eq(&vat.cell, cell) {
+            return;
+        }
+        vat.next += deliveries.len() as u64;
+        let entry = self.state.vat(cell.slot);
+        vat.behind = vat.next < entry.head + entry.waiting_count();
+        vat.cell.mailbox.refill(deliveries, vat.behind);
+        self.runnable.push(Arc::clone(&vat.cell));
     }
 
     pub(super) fn put_cell(&mut self, cell: Arc<Cell>) {
         let index = cell.slot.index();
         if self.cells.len() <= index {
-            self.cells.resize(index + 1, None);
+            self.cells.resize_with(index + 1, || None);
         }
-        self.cells[index] = Some(cell);
+        // A vat that comes into memory has had nothing in its inbox before.
+        let next = self.state.vat(cell.slot).head;
+        self.cells[index] = Some(InMemory {
+            cell,
+            next,
+            behind: false,
+        });
         self.in_memory += 1;
+        self.share_out();
+    }
+
+    /// Has each vat in memory have its share of what mailboxes may hold.
+    fn share_out(&mut self) {
+        let share = self.pace.inbox_bytes / self.in_memory.max(1);
+        self.allowance = share.max(LEAST_ALLOWANCE);
     }
 
     /// Has a vat that is not in memory loaded; its cell takes deliveries from now on.
     #[cold]
-    pub(super) fn load(&mut self, slot: Slot) -> &Arc<Cell> {
+    pub(super) fn load(&mut self, slot: Slot) {
         let cell = Cell::loading(slot, self.state.vat(slot).id);
         let load = load_of(&self.state, slot, &cell);
         self.put_cell(cell);
         // Once the housekeeper has left, the kernel is closed and nothing runs any more.
         let _ = self.parts.chores.give(Chore::Load(Box::new(load)));
-        self.cells[slot.index()]
-            .as_ref()
-            .expect("it was just put there")
     }
 
     pub(super) fn end(&mut self, slot: Slot) {
-        if let Some(cell) = self.cells.get_mut(slot.index()).and_then(Option::take) {
-            cell.mailbox.close();
+        if let Some(vat) = self.cells.get_mut(slot.index()).and_then(Option::take) {
+            vat.cell.mailbox.close();
             self.in_memory -= 1;
-            self.ended.push(cell);
+            self.ended.push(vat.cell);
         }
         self.reorder.clear(slot);
     }
@@ -63,16 +151,18 @@ impl Sequencer {
             let index = (self.unload_from % slots) as usize;
             self.unload_from = self.unload_from.wrapping_add(1);
             looked_at += 1;
-            let Some(cell) = &self.cells[index] else {
+            let Some(InMemory { cell, .. }) = &self.cells[index] else {
                 continue;
             };
             // Every delivery that was taken stands in the inbox until its record is applied, so a
             // cold entry with an idle mailbox has no record on its way.
             if self.state.vat(cell.slot).is_cold() && cell.mailbox.is_idle() {
                 self.in_memory -= 1;
-                self.ended.extend(self.cells[index].take());
+                self.ended
+                    .extend(self.cells[index].take().map(|vat| vat.cell));
             }
         }
+        self.share_out();
     }
 
     /// Keeps a body again that waits in a promise, after recovery.
@@ -80,10 +170,18 @@ impl Sequencer {
         self.parked.insert(delivery, parked);
     }
 
-    /// Puts vats with waiting deliveries back into memory after recovery.
+    /// Puts a vat with waiting deliveries back into memory after recovery: `deliveries` are the
+    /// first that wait.
     pub(crate) fn restore(&mut self, slot: Slot, deliveries: Vec<Delivery>) {
+        let all = deliveries.len() as u64 == self.state.vat(slot).waiting_count();
         for delivery in deliveries {
             self.deliver(slot, delivery);
+        }
+        if let Some(Some(vat)) = self.cells.get_mut(slot.index())
+            && !all
+        {
+            vat.behind = true;
+            vat.cell.mailbox.stay_behind();
         }
     }
 }

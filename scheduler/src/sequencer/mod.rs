@@ -35,6 +35,7 @@ use crate::ticket::TicketCell;
 pub(crate) use tickets::EntryTicket;
 
 use checkpoints::Checkpoint;
+pub(crate) use memory::InMemory;
 use reorder::Reorder;
 use tickets::{Done, Tickets};
 
@@ -97,6 +98,8 @@ pub(crate) struct Pace {
     pub(crate) checkpoint_vats: usize,
     /// Vats that may stay in memory.
     pub(crate) vats_in_memory: usize,
+    /// Bytes of deliveries that mailboxes may hold together.
+    pub(crate) inbox_bytes: usize,
     /// Records that may wait for their turn in `Dispatch` order.
     pub(crate) reorder_records: usize,
     /// Whether groups below the checkpoint are dropped.
@@ -111,8 +114,10 @@ pub(crate) struct Sequencer {
     group: Group,
     releases: Vec<Release>,
     /// Vats in memory, by slot.
-    cells: Vec<Option<Arc<Cell>>>,
+    cells: Vec<Option<InMemory>>,
     in_memory: usize,
+    /// Bytes that one mailbox may take before deliveries stay with the journal.
+    allowance: usize,
     /// Where the search for vats to unload goes on.
     unload_from: u32,
     effects: Vec<Effect>,
@@ -199,6 +204,7 @@ impl Sequencer {
             releases: Vec::new(),
             cells: Vec::new(),
             in_memory: 0,
+            allowance: pace.inbox_bytes,
             unload_from: 0,
             effects: Vec::new(),
             runnable: Vec::new(),
@@ -302,13 +308,10 @@ impl Sequencer {
                     what,
                 } => {
                     let delivery = match what {
-                        Delivered::Message { offset } => Delivery::of_act(
-                            delivery,
-                            time,
-                            answer_wanted,
-                            Arc::clone(record),
-                            offset,
-                        ),
+                        Delivered::Message { at } => {
+                            let act = What::Act(at.of(record));
+                            Delivery::new(delivery, time, answer_wanted, act)
+                        }
                         rarer => {
                             let made = self.rarer(delivery, time, answer_wanted, rarer, record);
                             let Some(delivery) = made else {
@@ -321,15 +324,8 @@ impl Sequencer {
                     };
                     self.deliver(slot, delivery);
                 }
-                Effect::Park {
-                    delivery,
-                    time,
-                    offset,
-                } => {
-                    let act = ActAt {
-                        record: Arc::clone(record),
-                        offset,
-                    };
+                Effect::Park { delivery, time, at } => {
+                    let act = at.of(record);
                     self.parked.insert(delivery, Parked { act, time });
                 }
                 Effect::Unpark { delivery } => drop(self.parked.remove(&delivery)),
@@ -369,11 +365,8 @@ impl Sequencer {
         record: &RecordBytes,
     ) -> Option<Delivery> {
         let mut body = |at: BodyAt| match at {
-            BodyAt::Here(offset) => Some(Parked {
-                act: ActAt {
-                    record: Arc::clone(record),
-                    offset,
-                },
+            BodyAt::Here(at) => Some(Parked {
+                act: at.of(record),
                 time,
             }),
             BodyAt::Parked => self.parked.remove(&delivery),

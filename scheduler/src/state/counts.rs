@@ -51,6 +51,11 @@ impl Counts {
         self.objects.get(&object).copied()
     }
 
+    /// How many objects are counted.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
     pub(crate) fn insert(&mut self, object: ObjectId, count: Count) {
         self.objects.insert(object, count);
     }

@@ -220,12 +220,19 @@ impl Inbox {
 
     /// The deliveries from the position `from` on, at most `count` of them.
     pub(crate) fn range(&self, from: u64, count: u64) -> Vec<Waiting> {
-        // From the end, because what is asked for is mostly what came last.
-        let mut start = self.len;
-        let mut at = self.runs.len();
-        while at > 0 && start > from {
-            at -= 1;
-            start -= self.runs[at].len();
+        // From the nearer end: what is asked for is mostly what came first or last.
+        let (mut start, mut at) = (0, 0);
+        if from <= self.len / 2 {
+            while at < self.runs.len() && start + self.runs[at].len() <= from {
+                start += self.runs[at].len();
+                at += 1;
+            }
+        } else {
+            (start, at) = (self.len, self.runs.len());
+            while at > 0 && start > from {
+                at -= 1;
+                start -= self.runs[at].len();
+            }
         }
         let mut found = Vec::new();
         for run in self.runs.range(at..) {

@@ -28,8 +28,8 @@ use std::sync::Arc;
 
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record};
 use crankcase_vat::{
-    CrankNumber, DecodeError, DeliveryId, Outcome, Payload, PromiseId, Reference, Seq, Time, VatId,
-    VatNumber,
+    ActAt, CrankNumber, DecodeError, DeliveryId, Outcome, Payload, PromiseId, RecordBytes,
+    Reference, Seq, Time, VatId, VatNumber,
 };
 
 pub(crate) use audit::Audit;
@@ -58,11 +58,39 @@ pub(crate) struct JournalKind {
 /// An index into the kinds that stand in the journal.
 pub(crate) type KindIndex = u16;
 
+/// Where an act stands in the record that is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    offset: u32,
+    len: u32,
+}
+
+impl Span {
+    /// Records hold less than 4 GiB, which `Limits::MAX_OUTPUT_BYTES` sees to.
+    #[inline]
+    pub(crate) const fn new(from: usize, to: usize) -> Self {
+        Self {
+            offset: from as u32,
+            len: (to - from) as u32,
+        }
+    }
+
+    /// The act, with the record.
+    #[inline]
+    pub(crate) fn of(self, record: &RecordBytes) -> ActAt {
+        ActAt {
+            record: Arc::clone(record),
+            offset: self.offset,
+            len: self.len,
+        }
+    }
+}
+
 /// Where the body of a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyAt {
-    /// At that offset in the record that is applied.
-    Here(usize),
+    /// There in the record that is applied.
+    Here(Span),
     /// Where the shell put it when it was told to park it.
     Parked,
 }
@@ -71,7 +99,7 @@ pub(crate) enum BodyAt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivered {
     /// A message or a start.
-    Message { offset: usize },
+    Message { at: Span },
     /// A message that came through a promise, for the object of that number.
     Via { body: BodyAt, object: u64 },
     /// What a watched promise came to; nothing when the watch itself says it.
@@ -108,11 +136,11 @@ pub(crate) enum Effect {
         answer_wanted: bool,
         what: Delivered,
     },
-    /// The body at `offset` in the record waits in a promise: it is to be kept.
+    /// A body in the record waits in a promise: it is to be kept.
     Park {
         delivery: DeliveryId,
         time: Time,
-        offset: usize,
+        at: Span,
     },
     /// What was parked under that identity will not be delivered.
     Unpark { delivery: DeliveryId },
@@ -379,6 +407,7 @@ impl State {
         let mut acts = record.acts();
         while let Some(act) = acts.next_at() {
             let (offset, act) = act?;
+            let at = Span::new(offset, acts.offset());
             let delivery = DeliveryId::new(seq, index);
             index += u32::from(act.is_delivery());
             let promised = match act.made_promise() {
@@ -393,7 +422,7 @@ impl State {
                 Act::Send { to, args, .. } => {
                     let sent = routing::Sent {
                         delivery,
-                        offset,
+                        at,
                         wanted: self.promise_answer(promised, delivery)?,
                         args,
                         by: Some((record.vat, record.number)),
@@ -413,7 +442,7 @@ impl State {
                     self.give_birth(id, kind, version, effects)?;
                     let sent = routing::Sent {
                         delivery,
-                        offset,
+                        at,
                         wanted: Wanted::No,
                         args,
                         by: Some((record.vat, record.number)),
@@ -455,7 +484,7 @@ impl State {
                     };
                     let sent = routing::Sent {
                         delivery,
-                        offset,
+                        at,
                         wanted,
                         args: context,
                         by: Some((record.vat, record.number)),
@@ -508,9 +537,10 @@ impl State {
             }
             while let Some(act) = acts.next_at() {
                 let (offset, act) = act?;
+                let at = Span::new(offset, acts.offset());
                 let delivery = DeliveryId::new(seq, index);
                 index += u32::from(act.is_delivery());
-                self.apply_input_act(delivery, offset, act, effects)?;
+                self.apply_input_act(delivery, at, act, effects)?;
             }
         }
         Ok(())
@@ -519,13 +549,13 @@ impl State {
     fn apply_input_act(
         &mut self,
         delivery: DeliveryId,
-        offset: usize,
+        at: Span,
         act: Act<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Contradiction> {
         let sent = |args| routing::Sent {
             delivery,
-            offset,
+            at,
             wanted: Wanted::ByHost,
             args,
             by: None,

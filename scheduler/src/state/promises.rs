@@ -352,11 +352,6 @@ impl Promises {
         self.by_delivery.remove(&delivery)
     }
 
-    /// The promise that waits for what a delivery comes to.
-    pub(crate) fn waits_for(&self, delivery: DeliveryId) -> Option<PromiseId> {
-        self.by_delivery.get(&delivery).copied()
-    }
-
     /// Sets what a promise came to; gives what waited in it. Nothing if it is not known or had
     /// come to its end before.
     pub(crate) fn settle(

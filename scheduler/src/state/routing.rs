@@ -7,7 +7,8 @@ use crankcase_vat::{
 
 use super::promises::{Decider, Leads};
 use super::{
-    BodyAt, Contradiction, Delivered, Effect, Fate, Item, Slot, State, Waiter, Waiting, Wanted,
+    BodyAt, Contradiction, Delivered, Effect, Fate, Item, Slot, Span, State, Waiter, Waiting,
+    Wanted,
 };
 use crate::order::CommitOrder;
 
@@ -16,7 +17,7 @@ pub(super) struct Sent<'a> {
     /// Its identity.
     pub(super) delivery: DeliveryId,
     /// Where its act stands in the record.
-    pub(super) offset: usize,
+    pub(super) at: Span,
     /// Who waits for what it comes to.
     pub(super) wanted: Wanted,
     /// What it carries.
@@ -88,9 +89,7 @@ impl State {
         match to {
             Reach::Object(object) => {
                 let item = Item::Message;
-                let what = Delivered::Message {
-                    offset: sent.offset,
-                };
+                let what = Delivered::Message { at: sent.at };
                 self.send_to_object(*object, item, what, sent, effects)
             }
             Reach::Promise(promise) => match self.promises.follow(*promise) {
@@ -113,7 +112,7 @@ impl State {
                                     object: object.number,
                                 };
                                 let what = Delivered::Via {
-                                    body: BodyAt::Here(sent.offset),
+                                    body: BodyAt::Here(sent.at),
                                     object: object.number,
                                 };
                                 self.send_to_object(object, item, what, sent, effects)
@@ -202,7 +201,7 @@ impl State {
         effects.push(Effect::Park {
             delivery: sent.delivery,
             time: self.work.time,
-            offset: sent.offset,
+            at: sent.at,
         });
         Ok(())
     }
@@ -263,7 +262,7 @@ impl State {
             wanted: sent.wanted,
             item: Item::Outcome { promise: known },
         };
-        self.deliver_outcome(slot, waiting, BodyAt::Here(sent.offset), effects)
+        self.deliver_outcome(slot, waiting, BodyAt::Here(sent.at), effects)
     }
 
     /// Puts what a watched promise came to into the inbox of the vat that watches.

@@ -233,17 +233,14 @@ impl Toy {
                     answer_wanted,
                     what,
                 } => {
-                    let here = |offset| {
-                        let record = Arc::clone(&record);
-                        (ActAt { record, offset }, time)
-                    };
+                    let here = |at: Span| (at.of(&record), time);
                     let mut body = |at| match at {
-                        BodyAt::Here(offset) => here(offset),
+                        BodyAt::Here(at) => here(at),
                         BodyAt::Parked => self.parked.remove(&delivery).expect("it was parked"),
                     };
                     let other = |other| What::Other(Box::new(other));
                     let (what, time) = match what {
-                        Delivered::Message { offset } => (What::Act(here(offset).0), time),
+                        Delivered::Message { at } => (What::Act(here(at).0), time),
                         Delivered::Via { body: at, object } => {
                             let (act, time) = body(at);
                             (other(Other::Via { act, object }), time)
@@ -274,14 +271,8 @@ impl Toy {
                     let (_, inbox) = self.live.get_mut(&slot).expect("it lives");
                     inbox.push_back(delivery);
                 }
-                Effect::Park {
-                    delivery,
-                    time,
-                    offset,
-                } => {
-                    let record = Arc::clone(&record);
-                    self.parked
-                        .insert(delivery, (ActAt { record, offset }, time));
+                Effect::Park { delivery, time, at } => {
+                    self.parked.insert(delivery, (at.of(&record), time));
                 }
                 Effect::Unpark { delivery } => {
                     self.parked.remove(&delivery).expect("it was parked");

@@ -141,6 +141,12 @@ impl VatEntry {
         self.hot.iter().flat_map(|hot| hot.inbox.iter())
     }
 
+    /// Those that wait from a position on, at most `count`.
+    pub(crate) fn waiting_range(&self, from: u64, count: u64) -> Vec<Waiting> {
+        let hot = self.hot.as_ref();
+        hot.map_or_else(Vec::new, |hot| hot.inbox.range(from, count))
+    }
+
     /// Those that wait and are no messages straight to an object.
     pub(crate) fn waiting_others(&self) -> impl Iterator<Item = Waiting> + '_ {
         self.hot.iter().flat_map(|hot| hot.inbox.others())

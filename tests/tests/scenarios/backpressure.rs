@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crankcase::{CommitOrder, KernelBuilder, Ref, SendError, TrySendError};
+use crankcase::{CommitOrder, KernelBuilder, Ref, SendError, TrySendError, VatId};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::executor::{block_on, poll_once};
 use crankcase_tests::host::PLAIN;
@@ -215,4 +215,53 @@ fn a_load_far_above_every_bound_comes_to_its_end() {
         assert_eq!((stats.waiting, stats.sequenced), (0, stats.released));
         host.close();
     });
+}
+
+/// Has an actor send ten times sixty messages of near a kilobyte to another.
+fn tell_a_lot(host: &Host, sender: Ref, receiver: Ref) -> Vec<(VatId, u64)> {
+    for round in 0..10 {
+        let mut steps = Vec::new();
+        for number in 0..60 {
+            let heard = Step::Hear(sender.vat(), round * 60 + number);
+            let told = vec![heard, Step::Get(vec![7; 900])];
+            steps.push(Step::Send(receiver, told));
+        }
+        let _ = host.tell(sender, &steps).unwrap();
+    }
+    (0..600).map(|number| (sender.vat(), number)).collect()
+}
+
+#[test]
+fn an_inbox_far_above_its_share_of_memory_drains_in_order() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let host = shape.open_with(scratch.dir(), |builder| builder.inbox_bytes(1));
+        let (sender, receiver) = (host.actor(), host.actor());
+        let expected = tell_a_lot(&host, sender, receiver);
+        host.idle();
+        assert_eq!(host.look(receiver).heard, expected);
+        assert!(host.stats().inbox_refills > 0, "it did not fit");
+        host.close();
+    });
+}
+
+#[test]
+fn an_inbox_far_above_its_share_of_memory_goes_on_after_a_restart() {
+    for workers in [1, 4] {
+        let order = CommitOrder::Dispatch;
+        let shape = Shape { order, workers };
+        let scratch = Scratch::new();
+        let open = || shape.open_with(scratch.dir(), |builder| builder.inbox_bytes(1));
+        let host = open();
+        let (sender, receiver) = (host.actor(), host.actor());
+        let expected = tell_a_lot(&host, sender, receiver);
+        host.run(9).unwrap();
+        assert!(host.stats().waiting >= 500, "most of it waits");
+        host.close();
+        let host = open();
+        host.idle();
+        assert_eq!(host.look(receiver).heard, expected);
+        assert!(host.stats().inbox_refills > 0, "it did not fit");
+        host.close();
+    }
 }

@@ -157,7 +157,12 @@ impl Bench {
         act.write(&mut record);
         self.delivered += 1;
         let id = DeliveryId::new(Seq::new(self.delivered), 0);
-        let delivery = Delivery::of_act(id, Time::new(7), true, record.into(), 0);
+        let act = crate::ActAt {
+            len: record.len() as u32,
+            record: record.into(),
+            offset: 0,
+        };
+        let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
         let finished = self.vat.run(&delivery, &self.shared, &mut self.space);
         let Ok(Record::Crank(record)) = Record::parse(&finished.record) else {
             panic!("not a crank record")

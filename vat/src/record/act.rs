@@ -445,6 +445,12 @@ impl<'a> Acts<'a> {
         }
     }
 
+    /// Where in the record the next act begins.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.reader.offset()
+    }
+
     /// The next act and its offset in the record.
     #[inline]
     pub fn next_at(&mut self) -> Option<Result<(usize, Act<'a>), DecodeError>> {
