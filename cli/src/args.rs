@@ -107,6 +107,14 @@ pub(crate) struct InspectArguments {
     /// Show the record at this place of the order instead of the summary.
     #[arg(long, value_name = "N")]
     pub(crate) seq: Option<u64>,
+    /// Show who holds this object or promise: v0.1 for a vat's root, v0.1/2 for another of its
+    /// objects, p3.1 for a promise.
+    #[arg(long, value_name = "OBJECT", conflicts_with = "seq")]
+    pub(crate) holders: Option<String>,
+    /// Show how this stands and why: a promise as p3.1, a vat as v0.1, a delivery as 12/0, a
+    /// request as request:ID.
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["seq", "holders"])]
+    pub(crate) explain: Option<String>,
     /// As JSON, on one line.
     #[arg(long)]
     pub(crate) json: bool,

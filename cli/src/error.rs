@@ -46,6 +46,9 @@ impl From<Status> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
+    /// A word of the command line means nothing.
+    #[error("{0}")]
+    Usage(String),
     /// A CSV file is no input.
     #[error(transparent)]
     Input(#[from] InputError),

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 
 use crankcase::inspect::Inspection;
+use crankcase::{ObjectId, PromiseId, Question, Reference};
 use serde::Serialize;
 
 use crate::args::InspectArguments;
@@ -19,24 +20,48 @@ pub(crate) fn execute(
         let path = arguments.journal.clone();
         return Err(CommandError::NoDirectory { path });
     }
+    // Before anything is opened: bad words are told at once.
+    let holders = arguments.holders.as_deref().map(parse_reference);
+    let holders = holders.transpose()?;
+    let explain = arguments.explain.as_deref().map(str::parse::<Question>);
+    let explain = explain
+        .transpose()
+        .map_err(|error| CommandError::Usage(error.to_string()))?;
     let inspection = Inspection::open(&arguments.journal)?;
+    let json = arguments.json;
+    if let Some(of) = holders {
+        return show(&inspection.holders(of)?, json, console);
+    }
+    if let Some(question) = explain {
+        return show(&inspection.explain(&question)?, json, console);
+    }
     match arguments.seq {
-        None => {
-            let summary = inspection.summary()?;
-            if arguments.json {
-                write_json(&summary, console)
-            } else {
-                write_text(&summary, console)
-            }
-        }
-        Some(seq) => {
-            let record = inspection.record(seq)?;
-            if arguments.json {
-                write_json(&record, console)
-            } else {
-                write_text(&record, console)
-            }
-        }
+        None => show(&inspection.summary()?, json, console),
+        Some(seq) => show(&inspection.record(seq)?, json, console),
+    }
+}
+
+fn parse_reference(text: &str) -> Result<Reference, CommandError> {
+    if let Ok(promise) = text.parse::<PromiseId>() {
+        return Ok(Reference::Promise(promise));
+    }
+    match text.parse::<ObjectId>() {
+        Ok(object) => Ok(Reference::Object(object)),
+        Err(error) => Err(CommandError::Usage(format!(
+            "{error}, or a promise as p3.1"
+        ))),
+    }
+}
+
+fn show(
+    value: &(impl Serialize + Display),
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), CommandError> {
+    if json {
+        write_json(value, console)
+    } else {
+        write_text(value, console)
     }
 }
 

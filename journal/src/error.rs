@@ -64,6 +64,16 @@ pub enum OpenError {
         /// The newest version that can be read.
         supported: u16,
     },
+    /// The directory was written by an older version, before 1.0, whose format is not read any more.
+    #[error(
+        "the journal has format {found}, and this version reads format {supported} alone; nothing was changed; open it with the version that wrote it"
+    )]
+    OlderFormat {
+        /// The format of the directory.
+        found: u16,
+        /// The format that can be read here.
+        supported: u16,
+    },
     /// Another process, or another kernel in this one, has it open.
     #[error("the journal is open elsewhere; nothing was changed; close the other user first")]
     OpenElsewhere,

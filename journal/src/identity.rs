@@ -72,6 +72,12 @@ impl Identity {
             )
             .into());
         }
+        if format < DIRECTORY_FORMAT {
+            return Err(OpenError::OlderFormat {
+                found: format,
+                supported: DIRECTORY_FORMAT,
+            });
+        }
         Ok(Self {
             kernel_id: array(&bytes[12..28]),
             timeline: le_u64(&bytes[28..36]),

@@ -20,8 +20,8 @@
 
 use std::ops::{Range, RangeFrom};
 
-/// The version of the whole directory, in the identity file.
-pub(crate) const DIRECTORY_FORMAT: u16 = 1;
+/// The version of the whole directory, in the identity file. Format 1 had records and rows without references.
+pub(crate) const DIRECTORY_FORMAT: u16 = 2;
 /// The version of a group's value.
 pub(crate) const GROUP_FORMAT: u8 = 1;
 /// Bytes before a group's first frame.

@@ -270,14 +270,30 @@ fn lost_or_torn_witness() {
 }
 
 #[test]
+fn older_format() {
+    let scratch = thirty();
+    edit(&scratch.dir().join("crankcase"), |bytes| {
+        bytes[8] = 1;
+        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes[..72]);
+        bytes[72..80].copy_from_slice(&checksum.to_le_bytes());
+    });
+    let opened = scratch.try_open(&settings());
+    assert!(
+        matches!(&opened, Err(OpenError::OlderFormat { found: 1, supported }) if *supported > 1),
+        "{opened:?}"
+    );
+    scratch.check_refused("format 1");
+}
+
+#[test]
 fn newer_format() {
     let scratch = thirty();
-    edit(&scratch.dir().join("crankcase"), |bytes| bytes[8] = 2);
+    edit(&scratch.dir().join("crankcase"), |bytes| bytes[8] = 3);
     assert!(matches!(
         scratch.try_open(&settings()),
         Err(OpenError::NewerFormat {
-            found: 2,
-            supported: 1
+            found: 3,
+            supported: 2
         })
     ));
     scratch.check_refused("newer");

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crankcase_journal::{ActivityHash, PrivateCopy};
 use crankcase_vat::record::{Act, CrankEnd, Record};
-use crankcase_vat::{Body, DecodeError, Rejection, Resolution, Seq, Slot, VatId, VatNumber};
+use crankcase_vat::{
+    Body, DecodeError, Reference, Rejection, Resolution, Seq, Slot, VatId, VatNumber,
+};
 use serde::Serialize;
 
 use crate::error::{InspectError, OpenError};
-use crate::recovery::{order_of, recover};
+use crate::explain::{Explanation, Holders, Question};
+use crate::recovery::{look_into, order_of, recover};
 
 /// What a journal holds, in figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -648,6 +651,36 @@ impl Inspection {
                 )
             }),
         })
+    }
+
+    /// Who holds a reference: the states and rows of vats, deliveries on their way, promises, the
+    /// host. References of vats to their own objects are among them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`summary`](Self::summary).
+    pub fn holders(&self, of: Reference) -> Result<Holders, InspectError> {
+        let copy = &self.copy;
+        let damaged = |error: OpenError| self.damaged("recovery", error);
+        let order = order_of(copy.identity()).map_err(damaged)?;
+        let last = copy.recovered().last;
+        let (state, audit) =
+            look_into(order, copy.tables(), copy.groups(), last).map_err(damaged)?;
+        Ok(Holders::new(of, audit.holders(&state, of)))
+    }
+
+    /// How what is asked about stands at the end of the journal, and why.
+    ///
+    /// # Errors
+    ///
+    /// As for [`summary`](Self::summary).
+    pub fn explain(&self, question: &Question) -> Result<Explanation, InspectError> {
+        let copy = &self.copy;
+        let damaged = |error: OpenError| self.damaged("recovery", error);
+        let order = order_of(copy.identity()).map_err(damaged)?;
+        let last = copy.recovered().last;
+        let recovered = recover(order, copy.tables(), copy.groups(), last).map_err(damaged)?;
+        Ok(recovered.state.explain(question))
     }
 
     /// The activity hash at the last record.

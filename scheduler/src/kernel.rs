@@ -18,6 +18,7 @@ use crate::engine::{Engine, Threads, asked};
 use crate::error::{
     ClockError, CloseError, ReadError, RunError, SendError, TrySendError, WaitError,
 };
+use crate::explain::{Explanation, Question};
 use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
 use crate::housekeeper::state_in_tables;
 use crate::order::CommitOrder;
@@ -642,6 +643,55 @@ impl Kernel {
             return Err(self.engine.parts.why_unsettled());
         }
         Ok(())
+    }
+
+    /// Why something has not come about: what a promise, a vat, a delivery or a request waits for,
+    /// who decides that, where it stands, and what of the kernel holds it up. It waits for nothing
+    /// and is exempt from release, as [`stats`](Self::stats) is; it looks at every inbox, so it is
+    /// for people and not for programs.
+    ///
+    /// ```
+    /// # use crankcase::{Kernel, Durability, VatId, VatNumber};
+    /// # let kernel = Kernel::builder("unused").durability(Durability::None).open()?;
+    /// let vat = VatId::new(VatNumber::HOST, 1);
+    /// println!("{}", kernel.explain(vat));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, question: impl Into<Question>) -> Explanation {
+        let question = question.into();
+        let because = self
+            .engine
+            .ask_urgently(move |sequencer| sequencer.explain(&question));
+        because.because([self.why_unreleased()])
+    }
+
+    /// Why a ticket has not settled; see [`explain`](Self::explain).
+    #[must_use]
+    pub fn explain_ticket<T>(&self, ticket: &Ticket<T>) -> Explanation {
+        let cell = ticket.cell();
+        let because = self
+            .engine
+            .ask_urgently(move |sequencer| sequencer.explain_ticket(&cell));
+        because.because([self.why_unreleased()])
+    }
+
+    /// Which watermark is behind which.
+    fn why_unreleased(&self) -> Explanation {
+        let watermarks = &self.engine.parts.watermarks;
+        let (sequenced, released) = (watermarks.sequenced(), watermarks.released());
+        let durable = self.engine.parts.durable().seq();
+        let says = match self.engine.parts.poison.get() {
+            Some(poison) => format!("has stopped for good: {poison}"),
+            None if durable < sequenced => format!(
+                "is sequenced up to {sequenced} and durable up to {durable}: what came later is \
+                 seen outside once its group is written"
+            ),
+            None => {
+                format!("is sequenced and durable up to {sequenced}, and released up to {released}")
+            }
+        };
+        Explanation::new("the journal", says)
     }
 
     /// Figures of the running kernel. They wait for nothing, and so are exempt from release.

@@ -74,6 +74,8 @@ mod engine;
 #[cfg(not(crankcase_loom))]
 mod error;
 #[cfg(not(crankcase_loom))]
+pub mod explain;
+#[cfg(not(crankcase_loom))]
 mod host;
 #[cfg(not(crankcase_loom))]
 mod housekeeper;
@@ -117,7 +119,8 @@ pub use crankcase_journal::{ActivityHash, Durability, Identity, Recovered, Reten
 pub use crankcase_vat::{
     Answer, Cause, Crank, CrankNumber, Cursor, DeliveryId, Exit, HoldingCursor, Limits, Message,
     Notice, Object, ObjectId, ObjectIdError, Outcome, Payload, PayloadError, Promise, PromiseId,
-    PromiseIdError, Ref, Rejection, Seq, Slot, Target, Time, Vat, VatId, VatIdError, VatNumber,
+    PromiseIdError, Ref, Reference, Rejection, Seq, Slot, Target, Time, Vat, VatId, VatIdError,
+    VatNumber,
 };
 
 #[cfg(not(crankcase_loom))]
@@ -129,6 +132,8 @@ pub use error::{
     ClockError, CloseError, InspectError, OpenError, Poison, ReadError, RunError, SendError,
     TrySendError, WaitError,
 };
+#[cfg(not(crankcase_loom))]
+pub use explain::{Explanation, Question};
 #[cfg(not(crankcase_loom))]
 pub use host::{Batch, Request, Unsent};
 #[cfg(not(crankcase_loom))]

@@ -95,6 +95,22 @@ pub(crate) fn apply_validated(
     }
 }
 
+/// Everything that holds references in a journal that is not open, and the state that it makes.
+///
+/// # Errors
+///
+/// [`OpenError`] with what opening it would say.
+pub(crate) fn look_into(
+    order: CommitOrder,
+    tables: &Tables,
+    groups: &Groups,
+    last: Seq,
+) -> Result<(State, Audit), OpenError> {
+    let state = recover(order, tables, groups, last)?.state;
+    let audit = Bodies::of(&state, groups, u64::MAX)?.audit(&state, tables)?;
+    Ok((state, audit))
+}
+
 /// What waits at the end of the order, with the bodies from the records that produced them.
 #[derive(Default)]
 struct Bodies {
@@ -213,7 +229,7 @@ impl BodyReader {
     pub(crate) fn read(&mut self, delivery: DeliveryId) -> Result<Parked, OpenError> {
         let seq = delivery.seq;
         let missing = || damaged_body(seq);
-        if !self.last.as_ref().is_some_and(|(known, ..)| *known == seq) {
+        if self.last.as_ref().is_none_or(|(known, ..)| *known != seq) {
             let holds_it = |group: &crankcase_journal::StoredGroup| {
                 group.first() <= seq && seq <= group.last()
             };

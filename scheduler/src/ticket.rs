@@ -128,6 +128,19 @@ impl TicketCell {
         (None, sequenced && first)
     }
 
+    /// Where it stands, for people.
+    pub(crate) fn describe(&self) -> String {
+        match &lock(&self.inner).phase {
+            Phase::NotTaken => "waits for a run: call `run` or `run_until_idle`".to_owned(),
+            Phase::Open => "is on its way".to_owned(),
+            Phase::Sequenced => {
+                "has an outcome, and settles when the record with it is released".to_owned()
+            }
+            Phase::Settled(_) => "has settled".to_owned(),
+            Phase::Failed(error) => format!("has failed: {error}"),
+        }
+    }
+
     /// Blocks until it is settled, for a thread of the kernel that has asked for a commit itself.
     pub(crate) fn wait_settled(&self) -> Result<(), WaitError> {
         let (known, _) = self.ask(None);
@@ -189,6 +202,10 @@ impl<T> Ticket<T> {
             kernel,
             convert,
         }
+    }
+
+    pub(crate) fn cell(&self) -> Arc<TicketCell> {
+        Arc::clone(&self.cell)
     }
 
     /// The same wait with another view of its outcomes.

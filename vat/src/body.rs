@@ -201,7 +201,6 @@ impl<'a> Resolution<'a> {
     }
 
     /// As a vat or a host is told of it.
-    #[must_use]
     pub fn to_outcome(&self) -> Outcome {
         match self {
             Self::Value(body) => match body.to_payload() {

@@ -655,7 +655,7 @@ fn note_change(changes: &mut Vec<(Reference, i64)>, id: VatId, reference: Refere
 
 /// Writes what the vat holds more and less often, once for each reference, in their order.
 #[cold]
-fn write_changes(changes: &mut Vec<(Reference, i64)>, acts: &mut Vec<u8>) {
+fn write_changes(changes: &mut [(Reference, i64)], acts: &mut Vec<u8>) {
     changes.sort_unstable();
     let mut rest = &changes[..];
     while let Some(&(reference, _)) = rest.first() {

@@ -8,6 +8,7 @@ use crankcase_vat::VatId;
 use super::{FoundState, InputItem, Sequencer};
 use crate::committer::Release;
 use crate::error::SendError;
+use crate::explain::{Explanation, Question};
 use crate::kernel::Taken;
 use crate::ticket::TicketCell;
 
@@ -120,6 +121,28 @@ impl Sequencer {
         });
         self.demand();
         found
+    }
+
+    /// How what is asked about stands, and what of it is in memory.
+    pub(crate) fn explain(&self, question: &Question) -> Explanation {
+        let vat = match question {
+            Question::Vat(vat) => Some(*vat),
+            _ => None,
+        };
+        let found = self.state.explain(question);
+        let Some(vat) = vat.filter(|vat| self.state.vats().find(*vat).is_some()) else {
+            return found;
+        };
+        let mailbox = self.why_not_running(vat);
+        found.because([Explanation::new(format!("vat {vat}"), mailbox)])
+    }
+
+    /// Why a ticket has not settled.
+    pub(crate) fn explain_ticket(&self, cell: &Arc<TicketCell>) -> Explanation {
+        // A batch may wait for a million; the first few tell what holds it up.
+        let missing = self.tickets.missing(cell).into_iter().take(8);
+        let reasons = missing.map(|delivery| self.state.explain(&Question::Delivery(delivery)));
+        Explanation::new("the ticket", cell.describe()).because(reasons)
     }
 
     /// Finds a root, and has the ticket settle when what was found is released.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, ObjectId};
+use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, ObjectId, VatId};
 
 use super::{Parked, Sequencer};
 use crate::cell::Cell;
@@ -57,6 +57,29 @@ impl Sequencer {
         if pushed.make_runnable {
             let cell = Arc::clone(&vat.cell);
             self.runnable.push(cell);
+        }
+    }
+
+    /// What holds up a vat's next crank, as far as memory goes.
+    pub(super) fn why_not_running(&self, vat: VatId) -> String {
+        let slot = self.state.vats().find(vat);
+        let known = slot.and_then(|slot| self.cells.get(slot.index())?.as_ref());
+        let Some(InMemory { cell, behind, .. }) = known else {
+            return "is not in memory: it is loaded when something comes for it".to_owned();
+        };
+        // The lock is held for as long as an activation runs.
+        let state = match cell.live.try_lock() {
+            Ok(live) if live.is_none() => "is being loaded",
+            Ok(_) if cell.mailbox.is_idle() => "is in memory and has nothing to do",
+            Ok(_) if !self.parts.may_run(cell) => {
+                "is in memory and has run ahead of its turn as far as it may"
+            }
+            Ok(_) => "is in memory and waits for a worker",
+            Err(_) => "is in a crank now",
+        };
+        match behind {
+            true => format!("{state}; the rest of its inbox is read from the journal"),
+            false => state.to_owned(),
         }
     }
 

@@ -121,6 +121,20 @@ impl Tickets {
         }
     }
 
+    /// The deliveries whose outcomes a ticket waits for.
+    pub(super) fn missing(&self, cell: &Arc<TicketCell>) -> Vec<DeliveryId> {
+        let open = self.open.iter().flatten();
+        let mut of_ticket = open.filter(|open| open.cells.iter().any(|own| Arc::ptr_eq(own, cell)));
+        let Some(open) = of_ticket.next() else {
+            return Vec::new();
+        };
+        (0u32..)
+            .zip(&open.outcomes)
+            .filter(|(_, outcome)| outcome.is_none())
+            .map(|(index, _)| DeliveryId::new(open.first.seq, open.first.index + index))
+            .collect()
+    }
+
     /// Notes the outcome of a delivery; when it is the last of its entry, whoever waits for the
     /// entry is released with the record that is being sequenced.
     pub(super) fn answer(

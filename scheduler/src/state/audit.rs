@@ -15,6 +15,8 @@ use crankcase_vat::{
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::explain::Holder;
+
 use super::rows::STATES;
 use super::{Fate, Item, State, store_rows};
 
@@ -178,6 +180,59 @@ impl Audit {
         Ok(())
     }
 
+    /// Who holds a reference.
+    pub(crate) fn holders(&self, state: &State, of: Reference) -> Vec<Holder> {
+        let times = |held: &[Reference]| held.iter().filter(|held| **held == of).count() as u64;
+        let mut holders = Vec::new();
+        let mut note = |who: String, place: String, times: u64| {
+            if times > 0 {
+                holders.push(Holder::new(who, place, times));
+            }
+        };
+        for (vat, held) in &self.states {
+            note(format!("vat {vat}"), "its state".to_owned(), times(held));
+        }
+        for (vat, rows) in &self.rows {
+            for (key, held) in rows {
+                note(format!("vat {vat}"), row_name(key), times(held));
+            }
+        }
+        for (delivery, held) in &self.bodies {
+            let place = "its body, on its way".to_owned();
+            note(format!("delivery {delivery}"), place, times(held));
+        }
+        for (id, promise) in state.promises.iter() {
+            if let Fate::Settled { resolution, .. } = &promise.fate
+                && let Ok(Resolution::Value(body)) = Resolution::read(resolution)
+                && let Ok(held) = references(&body)
+            {
+                note(
+                    format!("promise {id}"),
+                    "what it came to".to_owned(),
+                    times(&held),
+                );
+            }
+        }
+        for (held, times) in state.counts.held_by_host() {
+            if held == of {
+                note("the host".to_owned(), "its holds".to_owned(), times);
+            }
+        }
+        if let Reference::Object(object) = of
+            && object.is_root()
+        {
+            for (name, vat) in &state.names {
+                let times = u64::from(*vat == object.vat);
+                note(
+                    "the host".to_owned(),
+                    format!("the root name {name:?}"),
+                    times,
+                );
+            }
+        }
+        holders
+    }
+
     /// Adds everything up, and compares it with what was counted.
     ///
     /// # Errors
@@ -270,6 +325,22 @@ impl Audit {
             }
         }
         counted
+    }
+}
+
+/// A row of a store, for people.
+fn row_name(key: &[u8]) -> String {
+    use std::fmt::Write;
+    match crankcase_vat::object_of_row(key) {
+        Some(number) => format!("the state of its object {number}"),
+        None => {
+            let mut name = "the row ".to_owned();
+            for byte in key.get(1..).unwrap_or_default() {
+                // Writing to a string cannot fail.
+                let _ = write!(name, "{byte:02x}");
+            }
+            name
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod routing;
 pub(crate) mod rows;
 mod settling;
 mod vats;
+mod why;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod closing;
 mod crash;
 mod dispatch;
 mod durability;
+mod explaining;
 mod failing_disk;
 mod inside_cranks;
 mod looking;
