@@ -77,7 +77,7 @@ fn explain_ticket_whose_answer_is_a_promise_names_who_decides_it() {
     }
     let vat = kernel.explain(one).to_string();
     assert!(vat.contains("1 promises wait for its word"), "{vat}");
-    assert!(vat.contains("is in memory and has nothing to do"), "{vat}");
+    assert!(vat.contains("vat v0.1 is in "), "{vat}");
     settled(&kernel.send(one, "now", &()).unwrap()).unwrap();
     assert_eq!(settled(&ticket).unwrap().decode::<u8>(), Ok(7));
     let told = kernel.explain_ticket(&ticket).to_string();
