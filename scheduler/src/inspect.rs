@@ -284,7 +284,8 @@ fn row_key(key: &[u8]) -> String {
         [0, own @ ..] => hex(own),
         [1, own @ ..] => format!("holding/{}", hex(own)),
         [2, own @ ..] => format!("object/{}", hex(own)),
-        [3, own @ ..] => format!("promise/{}", hex(own)),
+        [3, own @ ..] => format!("combined/{}", hex(own)),
+        [4, own @ ..] => format!("promise/{}", hex(own)),
         other => hex(other),
     }
 }

@@ -120,7 +120,7 @@ pub use crankcase_vat::{
     Answer, Cause, Crank, CrankNumber, Cursor, DeliveryId, Exit, HoldingCursor, Limits, Message,
     Notice, Object, ObjectId, ObjectIdError, Outcome, Payload, PayloadError, Promise, PromiseId,
     PromiseIdError, Ref, Reference, Rejection, Seq, Slot, Target, Time, Vat, VatId, VatIdError,
-    VatNumber,
+    VatNumber, join, race,
 };
 
 #[cfg(not(crankcase_loom))]

@@ -337,9 +337,9 @@ impl<'a> Crank<'a> {
         if !gathered.encode(self, value) {
             return;
         }
-        let mut resolution = vec![0];
+        let mut resolution = Vec::new();
         let parts = &gathered.gathered;
-        Body::put(&mut resolution, &parts.slots, &parts.args);
+        put_resolution(&mut resolution, &parts.slots, &parts.args);
         self.decide(&mut gathered, promise, resolution);
     }
 
@@ -392,10 +392,20 @@ impl<'a> Crank<'a> {
         method: &str,
         context: &T,
     ) -> Promise {
-        let Target(on) = promise.into();
         if !self.check_name("method_name", method) {
             return self.no_promise();
         }
+        self.watch_reserved(promise, method, context)
+    }
+
+    /// As [`watch`](Self::watch), under a name that a vat cannot give.
+    pub(crate) fn watch_reserved<T: Serialize + ?Sized>(
+        &self,
+        promise: impl Into<Target>,
+        method: &str,
+        context: &T,
+    ) -> Promise {
+        let Target(on) = promise.into();
         let Some(mut gathered) = self.gather() else {
             return self.no_promise();
         };
@@ -557,20 +567,9 @@ impl<'a> Crank<'a> {
     /// Illegal, and dooms the crank: a reference that the vat does not have, and what is illegal
     /// for [`set`](Self::set).
     pub fn set_holding<T: Serialize + ?Sized>(&self, key: &[u8], value: &T) {
-        if !self.check_key(key) {
-            return;
+        if self.check_key(key) {
+            self.set_in(keys::WITH_REFS, key, value);
         }
-        let Some(mut gathered) = self.gather() else {
-            return;
-        };
-        if !gathered.encode_with(self, value, |limits| limits.value_bytes, false) {
-            return;
-        }
-        let parts = &mut **gathered.gathered;
-        let mut body = Vec::with_capacity(parts.args.len() + 1);
-        Body::put(&mut body, &parts.slots, &parts.args);
-        parts.write_holding(self.rows, &keys::in_room(keys::WITH_REFS, key), Some(body));
-        gathered.count_call(self);
     }
 
     /// The value of a row that [`set_holding`](Self::set_holding) wrote, with this crank's own
@@ -582,12 +581,7 @@ impl<'a> Crank<'a> {
     ///
     /// [`PayloadError::Decode`] when it is no `T`.
     pub fn get_holding<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, PayloadError> {
-        let Some(mut gathered) = self.gather() else {
-            return Ok(None);
-        };
-        let key = keys::in_room(keys::WITH_REFS, key);
-        let row = store::get(self.rows, &gathered.gathered.writes, &key).map(<[u8]>::to_vec);
-        row.map(|row| gathered.decode(&row)).transpose()
+        self.get_in(keys::WITH_REFS, key)
     }
 
     /// Removes a row that [`set_holding`](Self::set_holding) wrote; one that is not there is no
@@ -595,11 +589,52 @@ impl<'a> Crank<'a> {
     ///
     /// Illegal, and dooms the crank: what is illegal for [`delete`](Self::delete).
     pub fn delete_holding(&self, key: &[u8]) {
-        if !self.check_key(key) {
+        if self.check_key(key) {
+            self.delete_in(keys::WITH_REFS, key);
+        }
+    }
+
+    pub(crate) fn set_combined<T: Serialize + ?Sized>(&self, key: &[u8], value: &T) {
+        self.set_in(keys::COMBINED, key, value);
+    }
+
+    pub(crate) fn get_combined<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, PayloadError> {
+        self.get_in(keys::COMBINED, key)
+    }
+
+    pub(crate) fn delete_combined(&self, key: &[u8]) {
+        self.delete_in(keys::COMBINED, key);
+    }
+
+    fn set_in<T: Serialize + ?Sized>(&self, room: u8, key: &[u8], value: &T) {
+        let Some(mut gathered) = self.gather() else {
+            return;
+        };
+        if !gathered.encode_with(self, value, |limits| limits.value_bytes, false) {
             return;
         }
+        let parts = &mut **gathered.gathered;
+        let mut body = Vec::with_capacity(parts.args.len() + 1);
+        Body::put(&mut body, &parts.slots, &parts.args);
+        parts.write_holding(self.rows, &keys::in_room(room, key), Some(body));
+        gathered.count_call(self);
+    }
+
+    fn get_in<T: DeserializeOwned>(&self, room: u8, key: &[u8]) -> Result<Option<T>, PayloadError> {
+        let Some(mut gathered) = self.gather() else {
+            return Ok(None);
+        };
+        let key = keys::in_room(room, key);
+        let row = store::get(self.rows, &gathered.gathered.writes, &key).map(<[u8]>::to_vec);
+        row.map(|row| gathered.decode(&row)).transpose()
+    }
+
+    fn delete_in(&self, room: u8, key: &[u8]) {
         if let Some(mut gathered) = self.gather() {
-            let key = keys::in_room(keys::WITH_REFS, key);
+            let key = keys::in_room(room, key);
             gathered.gathered.write_holding(self.rows, &key, None);
             gathered.count_call(self);
         }
@@ -1010,9 +1045,18 @@ pub(crate) fn write_answer(crank: &Crank<'_>, answer: &Payload, out: &mut Vec<u8
     if !answer.slots().is_empty() && !crank.check_slots(answer.slots(), gathered, true) {
         return false;
     }
-    out.push(0);
-    Body::put(out, answer.slots(), answer.bytes());
+    put_resolution(out, answer.slots(), answer.bytes());
     true
+}
+
+/// Appends what a promise comes to that is fulfilled with a value. A value that is just a promise
+/// which came to its end in the vat's hand is what that came to.
+fn put_resolution(out: &mut Vec<u8>, slots: &[Slot], bytes: &[u8]) {
+    if let ([Slot::Settled(resolution)], [0]) = (slots, bytes) {
+        return out.extend_from_slice(resolution);
+    }
+    out.push(0);
+    Body::put(out, slots, bytes);
 }
 
 /// A walk over the rows of a store; see [`Crank::range`].

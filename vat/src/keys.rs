@@ -5,7 +5,8 @@
 //! | 0    | the vat's own keys                 | bytes                                          |
 //! | 1    | the vat's own keys                 | bodies, whose references are held              |
 //! | 2    | number of an object (8 bytes)      | kind and state of the object, a body           |
-//! | 3    | a promise (16 bytes), key of a row | nothing: the row of room 1 or 2 holds it       |
+//! | 3    | number of a promise, and of a part | what is known of promises that are combined    |
+//! | 4    | a promise (16 bytes), key of a row | nothing: the row of another room holds it      |
 //!
 //! Numbers are big endian.
 
@@ -17,8 +18,10 @@ pub(crate) const PLAIN: u8 = 0;
 pub(crate) const WITH_REFS: u8 = 1;
 /// Objects beside the root.
 pub(crate) const OBJECTS: u8 = 2;
+/// What is known of promises that are combined.
+pub(crate) const COMBINED: u8 = 3;
 /// Which rows hold a promise.
-pub(crate) const PROMISES: u8 = 3;
+pub(crate) const PROMISES: u8 = 4;
 
 /// The key of a row of a room.
 pub(crate) fn in_room(room: u8, key: &[u8]) -> Vec<u8> {
@@ -48,7 +51,7 @@ pub(crate) fn holder(promise: PromiseId, row: &[u8]) -> Vec<u8> {
 /// Whether a row's value is a body, whose references are held.
 #[must_use]
 pub fn row_holds_references(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&WITH_REFS | &OBJECTS))
+    matches!(key.first(), Some(&WITH_REFS | &OBJECTS | &COMBINED))
 }
 
 /// The number of the object whose row that is.

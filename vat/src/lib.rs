@@ -13,6 +13,7 @@
 
 mod body;
 pub mod codec;
+mod combine;
 mod crank;
 mod delivery;
 mod held;
@@ -30,6 +31,7 @@ mod vat;
 
 pub use body::{Body, Resolution, outcome_bytes};
 pub use codec::DecodeError;
+pub use combine::{join, race};
 pub use crank::{Crank, Cursor, Exit, HoldingCursor, Shared};
 pub use delivery::{ActAt, Delivery, Message, Notice, Object, Other, RecordBytes, What};
 pub use ids::{

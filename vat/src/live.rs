@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::body::{Body, Resolution};
+use crate::combine;
 use crate::crank::{Crank, Exit, Gathered, Shared, write_answer};
 use crate::delivery::{
     Delivery, Message, Notice, Other, RecordBytes, What, known_outcome, object_of, parts,
@@ -906,7 +907,11 @@ fn drive(
         } => {
             // The list of what came with the delivery ends with what was watched.
             let notice = Notice::new(method, context, arrived, *object, outcome.clone());
-            value.notified(cx, &notice).map_err(Rejection::refused)?
+            match combine::is_reserved(method) {
+                true => combine::notified(cx, &notice),
+                false => value.notified(cx, &notice),
+            }
+            .map_err(Rejection::refused)?
         }
         Task::Dropped { object } => {
             value.dropped(cx, *object).map_err(Rejection::refused)?;

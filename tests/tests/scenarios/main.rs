@@ -5,6 +5,7 @@ mod backpressure;
 mod checkpoints;
 mod clock_and_random;
 mod closing;
+mod combining;
 mod crash;
 mod dispatch;
 mod durability;
