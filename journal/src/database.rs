@@ -8,6 +8,7 @@
 //! - one worker thread, because flushing competes with the sync of groups for the same disk;
 //! - a private copy gets no worker at all: it is read and thrown away.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -227,10 +228,14 @@ impl View {
         }
     }
 
-    pub(crate) fn prefix(&self, keyspace: &Keyspace, prefix: &[u8]) -> Iter {
+    pub(crate) fn between(
+        &self,
+        keyspace: &Keyspace,
+        bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    ) -> Iter {
         match &self.snapshot {
-            Some(snapshot) => snapshot.prefix(keyspace, prefix),
-            None => keyspace.prefix(prefix),
+            Some(snapshot) => snapshot.range(keyspace, bounds),
+            None => keyspace.range(bounds),
         }
     }
 

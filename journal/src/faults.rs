@@ -22,4 +22,8 @@ pub trait Faults: Send + Sync {
     fn checkpoint_write(&self, _number: u64) -> io::Result<()> {
         Ok(())
     }
+    /// Before a row of that table is read.
+    fn table_read(&self, _table: u8) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -70,5 +70,5 @@ pub use rows::RowBatch;
 pub use settings::Guards;
 pub use settings::{Durability, Retention, Settings};
 pub use stored_group::{Records, StoredGroup};
-pub use tables::{Rows, TableSnapshot, Tables};
+pub use tables::{Rows, TableSnapshot, TableView, Tables};
 pub use verify::{LogReport, OnRecord, TablesReport};

@@ -49,22 +49,23 @@ impl MemoryJournal {
             .expect("no code that can panic runs under this lock")
     }
 
-    /// Up to `limit` rows whose key starts with `prefix` and is greater than `after`.
-    pub(crate) fn rows_after(
+    /// The first `limit` rows whose keys lie within the bounds, in order, or the last ones, against it.
+    pub(crate) fn rows_between(
         &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
+        (low, high): (Bound<&[u8]>, Bound<&[u8]>),
+        forward: bool,
         limit: usize,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let start = match after {
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(prefix),
-        };
-        self.tables()
-            .rows
-            .range::<[u8], _>((start, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .take(limit)
+        let tables = self.tables();
+        let mut rows = tables.rows.range::<[u8], _>((low, high));
+        let rows = std::iter::from_fn(|| {
+            if forward {
+                rows.next()
+            } else {
+                rows.next_back()
+            }
+        });
+        rows.take(limit)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     }

@@ -138,7 +138,7 @@ fn open_in_memory(settings: &Settings, fresh: &Identity) -> Opened {
             settings.faults.clone(),
         ),
         groups: Groups::new(GroupSource::Memory(Arc::clone(&memory)), shared, true),
-        tables: Tables::new(TableSource::Memory(memory)),
+        tables: Tables::new(TableSource::Memory(memory), settings.faults.clone()),
         recovered: Recovered {
             created: true,
             checkpoint: Seq::ZERO,
@@ -476,7 +476,7 @@ fn assemble(
             settings.faults.clone(),
         ),
         groups,
-        tables: Tables::new(TableSource::Disk(tables)),
+        tables: Tables::new(TableSource::Disk(tables), settings.faults.clone()),
         recovered,
     })
 }

@@ -175,7 +175,7 @@ impl PrivateCopy {
             identity,
             recovered,
             groups: Groups::new(GroupSource::Disk(log), shared, true),
-            tables: Tables::new(TableSource::Disk(tables)),
+            tables: Tables::new(TableSource::Disk(tables), None),
             checkpoint: state.checkpoint,
             testimony: looked.testimony,
             bytes_on_disk,

@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use crankcase_journal::{
@@ -223,6 +224,64 @@ fn tables_in_memory_behave_alike() {
         snapshot.prefix(1, b"b").map(Result::unwrap).next(),
         Some((b"b".to_vec(), b"kept".to_vec()))
     );
+}
+
+#[test]
+fn tables_ranges_come_in_order_from_both_ends() {
+    let scratch = Scratch::new();
+    for mut journal in [scratch.open(), in_memory()] {
+        // Tables beside each other, and a prefix whose last byte is the largest there is.
+        let mut rows = RowBatch::new();
+        let rests: Vec<[u8; 2]> = (0..40u16)
+            .map(|number| (number * 100).to_be_bytes())
+            .collect();
+        for table in [6, 7, 8] {
+            for prefix in [[1, 255], [2, 0], [2, 1]] {
+                rows.put(table, &prefix, b"itself");
+                for rest in &rests {
+                    rows.put(table, &[prefix, *rest].concat(), rest.to_vec());
+                }
+            }
+        }
+        commit(&mut journal, 1, 1);
+        let durable = journal.committer.durable();
+        journal
+            .checkpointer
+            .write(Seq::new(1), &durable, rows)
+            .unwrap();
+        let view = journal.tables.view();
+        let edges = [
+            vec![],
+            rests[0].to_vec(),
+            rests[7].to_vec(),
+            vec![3, 3],
+            vec![255; 3],
+        ];
+        let edges = edges
+            .iter()
+            .flat_map(|edge| [Bound::Included(&edge[..]), Bound::Excluded(&edge[..])]);
+        let edges: Vec<_> = edges.chain([Bound::Unbounded]).collect();
+        for prefix in [[1, 255], [2, 0]] {
+            for &low in &edges {
+                for &high in &edges {
+                    let mut expected: Vec<Vec<u8>> = [vec![]]
+                        .into_iter()
+                        .chain(rests.iter().map(|rest| rest.to_vec()))
+                        .filter(|rest| (low, high).contains(&rest[..]))
+                        .map(|rest| [&prefix[..], &rest].concat())
+                        .collect();
+                    for forward in [true, false] {
+                        let found: Vec<Vec<u8>> = view
+                            .range(7, &prefix, (low, high), forward)
+                            .map(|row| row.unwrap().0)
+                            .collect();
+                        assert_eq!(found, expected, "{low:?} {high:?} {forward}");
+                        expected.reverse();
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
