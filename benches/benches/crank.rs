@@ -54,7 +54,8 @@ impl Bed {
             name: "",
         };
         let mut space = Workspace::new();
-        let _ = vat.run(&delivery(&spawn), &shared, &mut space);
+        let ran = vat.run(&delivery(&spawn), &shared, &mut space);
+        ran.expect("the store is in memory");
         let ping = Note::from(0, Method::Ping);
         let args = Payload::of(&ping.args).expect("the arguments are plain data");
         let send = Act::Send {
@@ -73,7 +74,8 @@ impl Bed {
 
 fn crank(criterion: &mut Criterion) {
     let mut bed = Bed::new();
-    let record = bed.vat.run(&bed.ping, &bed.shared, &mut bed.space).record;
+    let ran = bed.vat.run(&bed.ping, &bed.shared, &mut bed.space);
+    let record = ran.expect("the store is in memory").record;
     let mut group = criterion.benchmark_group("crank");
     group.throughput(Throughput::Elements(1));
     group.bench_function("run a ping", |bencher| {

@@ -30,6 +30,7 @@ pub struct KernelBuilder {
     pub(crate) host_input_bytes: u64,
     pub(crate) pace: Pace,
     pub(crate) cache_bytes: u64,
+    pub(crate) store_cache_bytes: usize,
     pub(crate) drop_timeout: Duration,
     pub(crate) faults: Option<std::sync::Arc<dyn crankcase_journal::Faults>>,
 }
@@ -58,10 +59,12 @@ impl KernelBuilder {
                 checkpoint_vats: 1 << 17,
                 vats_in_memory: 1 << 17,
                 inbox_bytes: 256 << 20,
+                store_bytes: 1 << 30,
                 reorder_records: 4096,
                 drop_below_checkpoint: false,
             },
             cache_bytes: 32 << 20,
+            store_cache_bytes: 1 << 20,
             drop_timeout: Duration::from_secs(10),
             faults: None,
         }
@@ -177,6 +180,29 @@ impl KernelBuilder {
     /// default is 131,072.
     pub fn vats_in_memory(mut self, vats: usize) -> Self {
         self.pace.vats_in_memory = vats;
+        self
+    }
+
+    /// How much of each vat's store may stay in memory: bytes of keys and values, and 64 for each
+    /// row. A store within it is read from memory alone; of a larger one this much is kept of what
+    /// was touched, and the rest is read from the journal when a crank asks for it. What a crank
+    /// sees is the same with any number. The default is 1 MiB.
+    ///
+    /// Rows that were written since the last checkpoint stay in any case, so together they are
+    /// bounded by [`checkpoint_every`](Self::checkpoint_every).
+    pub fn store_cache_bytes(mut self, bytes: usize) -> Self {
+        self.store_cache_bytes = bytes;
+        self
+    }
+
+    /// How much of all stores together may stay in memory, counted as
+    /// [`store_cache_bytes`](Self::store_cache_bytes) counts it; after a checkpoint, idle vats are
+    /// unloaded while there is more. The default is 1 GiB.
+    ///
+    /// Vats that are busy stay. So at most this is in memory, or what the busy ones may have by
+    /// themselves, and the rows written since the last checkpoint.
+    pub fn stores_in_memory_bytes(mut self, bytes: usize) -> Self {
+        self.pace.store_bytes = bytes;
         self
     }
 

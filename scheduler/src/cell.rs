@@ -1,5 +1,6 @@
 //! A vat that is in memory, or on its way there.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use crankcase_vat::{Delivery, LiveVat, VatId};
@@ -16,6 +17,9 @@ pub(crate) struct Cell {
     /// Locked by the worker that has the activation, for as long as it has it, so never waited
     /// for. Nothing while the vat is being loaded, which counts as an activation.
     pub(crate) live: Mutex<Option<LiveVat>>,
+    /// How much of its store is in memory, in bytes. Written by whoever has the activation, and by
+    /// the holder of the role when the vat leaves; a figure, by which nothing else is ordered.
+    pub(crate) store_bytes: AtomicUsize,
 }
 
 impl Weighs for Delivery {
@@ -34,6 +38,7 @@ impl Cell {
             slot,
             mailbox,
             live: Mutex::new(Some(live)),
+            store_bytes: AtomicUsize::new(0),
         })
     }
 
@@ -44,6 +49,7 @@ impl Cell {
             slot,
             mailbox: Mailbox::scheduled(),
             live: Mutex::new(None),
+            store_bytes: AtomicUsize::new(0),
         })
     }
 }

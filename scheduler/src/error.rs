@@ -138,6 +138,18 @@ pub enum Poison {
     /// A vat could not be read from the journal.
     #[error("a vat could not be loaded ({0})")]
     Load(String),
+    /// A row of a vat's store could not be read while a crank asked for it. The crank had no
+    /// effect; its delivery waits in the journal.
+    #[error(
+        "a row of the store of vat {vat} could not be read ({why}); the crank that asked for it \
+         had no effect. `crankcase verify` says whether the journal is damaged"
+    )]
+    Store {
+        /// The vat.
+        vat: VatId,
+        /// What could not be read, and why.
+        why: String,
+    },
     /// A record contradicts those before it: a bug in the kernel.
     #[error("a record contradicts those before it ({0}); this is a bug in the kernel")]
     Contradiction(String),

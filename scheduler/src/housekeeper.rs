@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crankcase_journal::TableSnapshot;
-use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Stored, VatId, VatNumber};
+use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId, VatNumber};
 
 use crate::cell::Cell;
 use crate::engine;
@@ -15,8 +15,7 @@ use crate::parts::Parts;
 use crate::recovery::{BodyReader, delivery_of, has_body};
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
-use crate::state::rows::STATES;
-use crate::state::store_rows;
+use crate::state::rows::{STATES, STORES};
 use crate::stats::Counters;
 
 /// A store row that is newer than the tables': its key, and its value unless it was removed.
@@ -65,6 +64,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 let cell = Arc::clone(&load.cell);
                 match load_vat(parts, *load) {
                     Ok(live) => {
+                        parts.note_store(&cell, live.store_bytes());
                         *cell
                             .live
                             .lock()
@@ -129,16 +129,20 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
         Some(state) => Some(state),
         None => stored_state(&tables, id)?,
     };
-    let newer = load
-        .rows
-        .iter()
-        .map(|(key, value)| (&**key, value.as_deref()));
-    let rows = store_rows(id, &tables, newer).map_err(|error| error.to_string())?;
+    // Only as far as they fit: of a store that does not, rows are read as cranks ask for them.
+    let rows = tables.prefix(STORES, &id.to_bytes()).map(|row| {
+        row.map(|(mut key, value)| {
+            key.drain(..id.to_bytes().len());
+            (key, value)
+        })
+    });
+    let (last, budget) = (load.progress.crank, parts.store_cache_bytes);
+    let store = Store::load(load.rows, last, rows, budget).map_err(|error| error.to_string())?;
     let stored = Stored {
         progress: load.progress,
         // Of a vat that lives no more the state is gone, and its row may be there still.
         state: state.filter(|_| load.ended.is_none()),
-        rows,
+        store,
         to_decide: load.to_decide,
         given_away: load.given_away,
         ended: load.ended,

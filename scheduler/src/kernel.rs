@@ -732,6 +732,7 @@ impl Kernel {
             objects: objects as u64,
             vats: vats as u64,
             vats_in_memory: in_memory as u64,
+            store_bytes: parts.store_bytes.load(Ordering::Relaxed) as u64,
             waiting,
             longest_crank: Duration::from_nanos(Counters::get(&counters.longest_crank_ns)),
             running_for: running_for.max(),

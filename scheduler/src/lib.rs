@@ -96,6 +96,8 @@ mod state;
 #[cfg(not(crankcase_loom))]
 mod stats;
 #[cfg(not(crankcase_loom))]
+mod stores;
+#[cfg(not(crankcase_loom))]
 mod ticket;
 #[cfg(not(crankcase_loom))]
 pub mod verify;

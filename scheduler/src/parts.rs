@@ -1,12 +1,12 @@
 //! What the threads of one kernel share beside the sequencer's role: the lines between them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use crankcase_journal::{Durable, Groups, ReadError, TableSnapshot, Tables};
+use crankcase_journal::{Durable, Groups, ReadError, TableSnapshot, TableView, Tables};
 use crankcase_vat::Shared as CrankShared;
 
 use crate::admission::Admission;
@@ -38,10 +38,15 @@ pub(crate) struct Parts {
     pub(crate) chores: HandOver<Chore>,
     /// Wakers of the host's tasks, for the thread that calls the host back.
     pub(crate) callbacks: HandOver<Vec<Waker>>,
-    /// Nothing once the kernel is closed.
-    pub(crate) tables: Mutex<Option<Tables>>,
+    /// Nothing once the kernel is closed. Held for as long as a store is being read, so that who
+    /// closes waits for that; written by whoever closes, and by nobody else.
+    pub(crate) tables: RwLock<Option<Tables>>,
     /// Nothing once the kernel is closed.
     pub(crate) groups: Mutex<Option<Groups>>,
+    /// How much of one vat's store may stay in memory, in bytes.
+    pub(crate) store_cache_bytes: usize,
+    /// How much of all stores is in memory, in bytes: what [`Cell::store_bytes`] says of each.
+    pub(crate) store_bytes: AtomicUsize,
     /// The slot whose vat alone may run while the reorder buffer is full, or [`GATE_OPEN`].
     /// Written by the holder of the role.
     pub(crate) gate: AtomicU64,
@@ -142,7 +147,7 @@ impl Parts {
 
     /// The tables as they are now.
     pub(crate) fn snapshot(&self) -> Result<TableSnapshot, ReadError> {
-        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         match &*tables {
             Some(tables) => tables.snapshot(),
             None => Err(std::io::Error::other("the kernel is closed").into()),
@@ -155,6 +160,41 @@ impl Parts {
         groups.clone()
     }
 
+    /// Looks at the rows of the tables as they are now, which stay there for so long.
+    pub(crate) fn look<R>(
+        &self,
+        look: impl FnOnce(&TableView) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        match &*tables {
+            Some(tables) => look(&tables.view()),
+            None => Err(std::io::Error::other("the kernel is closed").into()),
+        }
+    }
+
+    /// Whether the tables were let go of.
+    pub(crate) fn is_closed(&self) -> bool {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.is_none()
+    }
+
+    /// Notes how much of a vat's store is in memory now. For whoever has its activation.
+    #[inline]
+    pub(crate) fn note_store(&self, cell: &Cell, bytes: usize) {
+        let before = cell.store_bytes.load(Ordering::Relaxed);
+        if before != bytes {
+            cell.store_bytes.store(bytes, Ordering::Relaxed);
+            // It wraps, as the difference does.
+            self.store_bytes
+                .fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a vat leaves memory. For the holder of the role, when nobody has its activation.
+    pub(crate) fn forget_store(&self, cell: &Cell) {
+        self.note_store(cell, 0);
+    }
+
     /// Lets go of the tables and groups, which keep the journal's directory locked.
     pub(crate) fn let_go_of_tables(&self) {
         drop(
@@ -165,7 +205,7 @@ impl Parts {
         );
         let tables = self
             .tables
-            .lock()
+            .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(tables);

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
 use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
@@ -470,8 +470,10 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         checkpoints: HandOver::new(),
         chores: HandOver::new(),
         callbacks: HandOver::new(),
-        tables: Mutex::new(Some(tables)),
+        tables: RwLock::new(Some(tables)),
         groups: Mutex::new(Some(groups)),
+        store_cache_bytes: builder.store_cache_bytes,
+        store_bytes: AtomicUsize::new(0),
         gate: AtomicU64::new(GATE_OPEN),
         turned_away: Mutex::new(Vec::new()),
         closing: AtomicBool::new(false),

@@ -49,6 +49,9 @@ pub struct Stats {
     pub vats: u64,
     /// Vats in memory.
     pub vats_in_memory: u64,
+    /// How much of their stores is in memory, in bytes, as
+    /// [`store_cache_bytes`](crate::KernelBuilder::store_cache_bytes) counts it.
+    pub store_bytes: u64,
     /// Deliveries in all inboxes.
     pub waiting: u64,
     /// A bound on the longest that one crank has taken, with what its worker did for the order

@@ -18,15 +18,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crankcase_vat::{Delivery, Workspace};
+use crankcase_vat::{Delivery, StoreUnread, Workspace};
 
 use crate::cell::Cell;
+use crate::error::Poison;
 use crate::housekeeper::Chore;
 use crate::mailbox::Rest;
 use crate::parts::Parts;
 use crate::role::Role;
 use crate::run_queue::WATCH;
 use crate::sequencer::{After, CrankItem, Item, Sequencer};
+use crate::stores::StoreTables;
 
 /// Deliveries that one activation takes before the vat goes to the back of the line.
 const BUDGET: usize = 64;
@@ -93,12 +95,13 @@ impl Clock {
 }
 
 /// Runs cranks until the kernel stops.
-pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, index: usize) {
+pub(crate) fn run(parts: &Arc<Parts>, role: &Role<Sequencer>, index: usize) {
+    let stores = StoreTables::of(Arc::clone(parts));
     let mut worker = Worker {
         index,
         parts,
         role,
-        space: Workspace::new(),
+        space: Workspace::with_tables(Box::new(stores), parts.store_cache_bytes),
         taken: VecDeque::new(),
         mine: None,
         clock: Clock {
@@ -155,13 +158,26 @@ impl Worker<'_> {
         while let Some(delivery) = self.taken.pop_front() {
             if self.must_pause(cell) {
                 self.taken.push_front(delivery);
+                self.parts.note_store(cell, live.store_bytes());
                 drop(slot);
                 return self.pause(cell);
             }
-            let finished = live.run(&delivery, &self.parts.crank, &mut self.space);
+            let ran = live.run(&delivery, &self.parts.crank, &mut self.space);
             drop(delivery);
+            let finished = match ran {
+                Ok(finished) => finished,
+                Err(unread) => {
+                    drop(slot);
+                    return self.give_up(&unread);
+                }
+            };
             if self.clock.tick(self.parts) {
                 self.show_running();
+            }
+            let ended = finished.vat_ended;
+            if ended {
+                // Before its record is handed over: then the holder of the role takes it out.
+                self.parts.note_store(cell, live.store_bytes());
             }
             let item = CrankItem {
                 slot: cell.slot,
@@ -170,6 +186,7 @@ impl Worker<'_> {
             };
             self.hand_over(item);
         }
+        self.parts.note_store(cell, live.store_bytes());
         drop(slot);
         match cell.mailbox.rest() {
             Rest::Idle => {}
@@ -179,6 +196,22 @@ impl Worker<'_> {
                 let _ = self.parts.chores.give(Chore::Refill(Arc::clone(cell)));
             }
         }
+    }
+
+    /// Stops the kernel: what the crank would have done is not known, and nothing may pass it.
+    #[cold]
+    fn give_up(&self, unread: &StoreUnread) {
+        // A crank that outlived the closing finds no tables. Nothing of it would have counted.
+        if self.parts.is_closed() {
+            return;
+        }
+        self.parts.poison(Poison::Store {
+            vat: unread.vat,
+            why: unread.why.clone(),
+        });
+        let parts = self.parts;
+        self.role
+            .submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
     }
 
     /// Hands a record over and takes up what follows from it.

@@ -24,7 +24,7 @@ use crate::record::Act;
 use crate::record::act::{KEPT, write_send_head, write_spawn_head, write_watch_head};
 use crate::reference::{Promise, Ref, Reference, Slot, Target, each_reference, put_slots};
 use crate::rejection::{Cause, Rejection};
-use crate::store::{self, Rows, Writes};
+use crate::store::{self, Committed, Unread, Walk, Writes};
 use crate::vat::Kinds;
 
 /// How a vat ends itself.
@@ -95,9 +95,22 @@ impl Gathered {
         self.acts[self.promises[index]] & KEPT != 0
     }
 
+    /// A row as it is after what was written here, over what was committed.
+    pub(crate) fn row(&self, store: &Committed<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, Unread> {
+        match self.writes.get(key) {
+            Some(written) => Ok(written.as_deref().map(<[u8]>::to_vec)),
+            None => store.get(key),
+        }
+    }
+
     /// Writes or removes a row whose value holds references, and notes what that changes.
-    pub(crate) fn write_holding(&mut self, rows: &Rows, key: &[u8], value: Option<Vec<u8>>) {
-        let old = store::get(rows, &self.writes, key).map(<[u8]>::to_vec);
+    pub(crate) fn write_holding(
+        &mut self,
+        store: &Committed<'_>,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) -> Result<(), Unread> {
+        let old = self.row(store, key)?;
         let mut promises: Vec<(PromiseId, bool)> = Vec::new();
         for (value, change) in [(&old, -1), (&value, 1)] {
             let Some(body) = value.as_deref().and_then(|value| Body::read(value).ok()) else {
@@ -116,6 +129,7 @@ impl Gathered {
             self.write(&keys::holder(promise, key), value);
         }
         self.write(key, value.as_deref());
+        Ok(())
     }
 
     pub(crate) fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
@@ -154,7 +168,7 @@ pub struct Crank<'a> {
     pub(crate) delivery: DeliveryId,
     pub(crate) now: Time,
     pub(crate) shared: &'a Shared,
-    pub(crate) rows: &'a Rows,
+    pub(crate) store: Committed<'a>,
     /// What the vat made in earlier cranks.
     pub(crate) before: &'a Progress,
     /// The references of the vat's state.
@@ -461,7 +475,7 @@ impl<'a> Crank<'a> {
     pub fn read_object(&self, number: u64) -> Option<crate::Object> {
         let key = keys::object(number);
         let mut gathered = self.gather()?;
-        let value = store::get(self.rows, &gathered.gathered.writes, &key)?.to_vec();
+        let value = self.known(gathered.gathered.row(&self.store, &key))??;
         let object = object_in(number, &value);
         let object = object.and_then(|(object, slots)| {
             gathered.gathered.read.add(&slots).ok()?;
@@ -481,10 +495,8 @@ impl<'a> Crank<'a> {
     /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
     pub fn remove_object(&self, number: u64) {
         if let Some(mut gathered) = self.gather() {
-            let rows = self.rows;
-            gathered
-                .gathered
-                .write_holding(rows, &keys::object(number), None);
+            let parts = &mut **gathered.gathered;
+            self.known(parts.write_holding(&self.store, &keys::object(number), None));
             gathered.count_call(self);
         }
     }
@@ -510,7 +522,7 @@ impl<'a> Crank<'a> {
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         let gathered = self.look()?;
         let key = keys::in_room(keys::PLAIN, key);
-        store::get(self.rows, &gathered.writes, &key).map(<[u8]>::to_vec)
+        self.known(gathered.row(&self.store, &key))?
     }
 
     /// Writes a row of the vat's store.
@@ -619,7 +631,8 @@ impl<'a> Crank<'a> {
         let parts = &mut **gathered.gathered;
         let mut body = Vec::with_capacity(parts.args.len() + 1);
         Body::put(&mut body, &parts.slots, &parts.args);
-        parts.write_holding(self.rows, &keys::in_room(room, key), Some(body));
+        let key = keys::in_room(room, key);
+        self.known(parts.write_holding(&self.store, &key, Some(body)));
         gathered.count_call(self);
     }
 
@@ -628,14 +641,15 @@ impl<'a> Crank<'a> {
             return Ok(None);
         };
         let key = keys::in_room(room, key);
-        let row = store::get(self.rows, &gathered.gathered.writes, &key).map(<[u8]>::to_vec);
-        row.map(|row| gathered.decode(&row)).transpose()
+        let row = self.known(gathered.gathered.row(&self.store, &key));
+        row.flatten().map(|row| gathered.decode(&row)).transpose()
     }
 
     fn delete_in(&self, room: u8, key: &[u8]) {
         if let Some(mut gathered) = self.gather() {
             let key = keys::in_room(room, key);
-            gathered.gathered.write_holding(self.rows, &key, None);
+            let parts = &mut **gathered.gathered;
+            self.known(parts.write_holding(&self.store, &key, None));
             gathered.count_call(self);
         }
     }
@@ -665,6 +679,7 @@ impl<'a> Crank<'a> {
                 bound => bound,
             },
             forward: true,
+            walk: Walk::default(),
         }
     }
 
@@ -675,6 +690,7 @@ impl<'a> Crank<'a> {
             low,
             high,
             forward: true,
+            walk: Walk::default(),
         }
     }
 
@@ -863,6 +879,17 @@ impl<'a> Crank<'a> {
         });
     }
 
+    /// What was read of the store. What the vat does after a row that is not known is worth nothing;
+    /// [`LiveVat::run`](crate::LiveVat::run) gives no record of this crank.
+    fn known<T>(&self, read: Result<T, Unread>) -> Option<T> {
+        if read.is_err() {
+            self.doom(Cause::State, "store", || {
+                "a row of the store could not be read".to_owned()
+            });
+        }
+        read.ok()
+    }
+
     /// Dooms the crank; the first reason stays.
     #[cold]
     pub(crate) fn doom(&self, cause: Cause, code: &str, message: impl FnOnce() -> String) {
@@ -987,7 +1014,7 @@ impl<'a> Gathering<'_, 'a> {
         put_slots(&mut body, &gathered.slots);
         put_bytes(&mut body, kind.as_bytes());
         body.extend_from_slice(&gathered.args);
-        gathered.write_holding(crank.rows, &keys::object(number), Some(body));
+        crank.known(gathered.write_holding(&crank.store, &keys::object(number), Some(body)));
         self.count_call(crank);
         true
     }
@@ -1065,6 +1092,7 @@ pub struct Cursor<'c, 'a> {
     low: Bound<Vec<u8>>,
     high: Bound<Vec<u8>>,
     forward: bool,
+    walk: Walk,
 }
 
 impl Cursor<'_, '_> {
@@ -1072,6 +1100,8 @@ impl Cursor<'_, '_> {
     #[must_use]
     pub fn rev(mut self) -> Self {
         self.forward = !self.forward;
+        // What was read ahead lies on the other side now.
+        self.walk = Walk::default();
         self
     }
 }
@@ -1085,9 +1115,14 @@ impl Iterator for Cursor<'_, '_> {
             self.low.as_ref().map(|key| &key[..]),
             self.high.as_ref().map(|key| &key[..]),
         );
-        let (key, value) = store::edge(self.crank.rows, &gathered.writes, bounds, self.forward)?;
-        let row = (key[1..].to_vec(), value.to_vec());
-        let passed = Bound::Excluded(key.to_vec());
+        let store = &self.crank.store;
+        let next = self
+            .walk
+            .next(store, &gathered.writes, bounds, self.forward);
+        let (mut key, value) = self.crank.known(next)??;
+        let passed = Bound::Excluded(key.clone());
+        key.remove(0);
+        let row = (key, value);
         if self.forward {
             self.low = passed;
         } else {

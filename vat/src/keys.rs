@@ -48,6 +48,9 @@ pub(crate) fn holder(promise: PromiseId, row: &[u8]) -> Vec<u8> {
     key
 }
 
+/// The first bytes of the keys of all rows whose values hold references.
+pub const ROOMS_THAT_HOLD: [u8; 3] = [WITH_REFS, OBJECTS, COMBINED];
+
 /// Whether a row's value is a body, whose references are held.
 #[must_use]
 pub fn row_holds_references(key: &[u8]) -> bool {

@@ -38,11 +38,11 @@ pub use ids::{
     CrankNumber, DeliveryId, ObjectId, ObjectIdError, PromiseId, PromiseIdError, Seq, Time, VatId,
     VatIdError, VatNumber,
 };
-pub use keys::{object_of_row, row_holds_references};
+pub use keys::{ROOMS_THAT_HOLD, object_of_row, row_holds_references};
 pub use limits::{Limits, is_name};
-pub use live::{Finished, LiveVat, Progress, Stored, Workspace};
+pub use live::{Finished, LiveVat, Progress, StoreUnread, Stored, Workspace};
 pub use payload::{Outcome, Payload, PayloadError};
 pub use reference::{Promise, Ref, Reference, Slot, Target, each_reference, sole_body};
 pub use rejection::{Cause, Rejection};
-pub use store::Rows;
+pub use store::{Backing, Chunk, ChunkLimit, KeyBounds, Row, Store};
 pub use vat::{Answer, AnyKind, AnyVat, KindError, Kinds, Vat};

@@ -25,7 +25,7 @@ use crate::payload::Payload;
 use crate::record::{Act, CrankEnd, CrankRecord, VatEnd};
 use crate::reference::{Reference, Slot, put_slots, replaced_all};
 use crate::rejection::{Cause, Rejection, cut};
-use crate::store::{self, Rows};
+use crate::store::{self, Backing, Committed, Store, Tables, Unread, Walk};
 use crate::vat::{AnyKind, AnyVat};
 
 /// Rows that one crank lets go of, or rewrites because a promise came to its end.
@@ -49,13 +49,28 @@ pub struct Workspace {
     changes: Vec<(Reference, i64)>,
     acts: Vec<u8>,
     record: Vec<u8>,
+    tables: Option<Tables>,
 }
 
 impl Workspace {
-    /// Empty buffers.
+    /// Empty buffers, for vats whose stores are in memory whole and stay there.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Empty buffers, for vats whose stores may be larger than memory: what is not there is read
+    /// from `backing`, and of each store about `budget_bytes` are kept, counted as
+    /// [`Store::bytes`] counts them. What the tables do not hold yet is kept in any case.
+    #[must_use]
+    pub fn with_tables(backing: Box<dyn Backing>, budget_bytes: usize) -> Self {
+        Self {
+            tables: Some(Tables {
+                backing,
+                budget_bytes,
+            }),
+            ..Self::default()
+        }
     }
 }
 
@@ -76,6 +91,20 @@ pub struct Finished {
     pub vat_ended: bool,
     /// What a panic said. It may differ between runs, so it stands beside the order.
     pub note: Option<String>,
+}
+
+/// A crank that was not run to its end, because a row of its vat's store could not be read.
+///
+/// Nothing has happened: there is no record, and the vat is as it was before. The delivery may be
+/// handed to it again, but whoever hands over what comes of *other* deliveries instead would have
+/// lost this one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the store of vat {vat} could not be read: {why}")]
+pub struct StoreUnread {
+    /// The vat.
+    pub vat: VatId,
+    /// What and where, for people.
+    pub why: String,
 }
 
 /// What is kept of a vat between cranks, other than its store.
@@ -100,8 +129,8 @@ pub struct Stored {
     pub progress: Progress,
     /// Its encoded state, a body; nothing before its start has committed.
     pub state: Option<Vec<u8>>,
-    /// The rows of its store.
-    pub rows: Rows,
+    /// Its store.
+    pub store: Store,
     /// The counters of the promises that it is to decide.
     pub to_decide: Vec<u64>,
     /// For objects of which it is about to hear that nobody holds them: in which crank it gave
@@ -125,7 +154,7 @@ pub struct LiveVat {
     /// The references in it.
     held: Held,
     started: bool,
-    rows: Rows,
+    store: Store,
     /// Promises that it made for itself to decide and has not, by counter.
     to_decide: BTreeSet<u64>,
     /// In which crank it gave its objects away last.
@@ -147,7 +176,7 @@ impl LiveVat {
             encoded: Vec::new(),
             held: Held::default(),
             started: false,
-            rows: Rows::new(),
+            store: Store::default(),
             to_decide: BTreeSet::new(),
             given_away: FxHashMap::default(),
             ended: None,
@@ -172,7 +201,7 @@ impl LiveVat {
             vat.encoded = state;
             vat.started = true;
         }
-        vat.rows = stored.rows;
+        vat.store = stored.store;
         vat.to_decide.extend(stored.to_decide);
         vat.given_away.extend(stored.given_away);
         vat.ended = stored.ended;
@@ -191,14 +220,35 @@ impl LiveVat {
         self.progress.crank
     }
 
+    /// How much of its store is in memory, in bytes; see [`Store::bytes`].
+    #[must_use]
+    pub fn store_bytes(&self) -> usize {
+        self.store.bytes()
+    }
+
     /// Hands it a delivery and runs one crank to its end, whatever the vat's code does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreUnread`] when the crank needed a row that could not be read. That says nothing of
+    /// the vat or the delivery, so there is no record, not even of an abandoned crank.
     ///
     /// # Panics
     ///
     /// Never for what the vat does. When the delivery's body is no delivery, which validation
     /// before applying excludes.
     #[inline]
-    pub fn run(&mut self, delivery: &Delivery, shared: &Shared, space: &mut Workspace) -> Finished {
+    pub fn run(
+        &mut self,
+        delivery: &Delivery,
+        shared: &Shared,
+        space: &mut Workspace,
+    ) -> Result<Finished, StoreUnread> {
+        let vat = self.id;
+        if let Some(tables) = &space.tables {
+            let made = self.store.make_room(vat, self.progress.crank, tables);
+            made.map_err(|why| StoreUnread { vat, why })?;
+        }
         let number = self.progress.crank.next();
         let now = self.progress.now.max(delivery.time());
         space.gathered.clear();
@@ -211,35 +261,43 @@ impl LiveVat {
         space.changes.clear();
         space.acts.clear();
         space.record.clear();
-        let (end, note) = match (delivery.what(), self.ended) {
+        let ran = match (delivery.what(), self.ended) {
             (What::Other(other), ended) => match (&**other, ended) {
-                (Other::Clean, _) => (self.clean(space), None),
-                (Other::Settled { .. } | Other::Dropped { .. }, Some(_)) => (End::NOTHING, None),
+                (Other::Clean, _) => self.clean(space).map(|end| (end, None)),
+                (Other::Settled { .. } | Other::Dropped { .. }, Some(_)) => {
+                    Ok((End::NOTHING, None))
+                }
                 (
                     Other::Settled {
                         promise,
                         resolution,
                     },
                     None,
-                ) => (self.settle(space, *promise, resolution), None),
+                ) => self
+                    .settle(space, *promise, resolution)
+                    .map(|end| (end, None)),
                 (Other::Dropped { object, counted }, None)
                     if self.given_away.get(object) > Some(counted) =>
                 {
-                    (End::NOTHING, None)
+                    Ok((End::NOTHING, None))
                 }
                 (_, ended) => self.handle(delivery, number, now, shared, space, ended),
             },
             (What::Act(_), ended) => self.handle(delivery, number, now, shared, space, ended),
         };
+        let (end, note) = ran.map_err(|why| {
+            self.value_dropped();
+            StoreUnread { vat, why }
+        })?;
         self.progress.crank = number;
         self.progress.now = now;
         let vat_ended = end.vat().has_ended();
-        self.finish(&end, delivery, space);
-        Finished {
+        self.finish(&end, delivery, number, space);
+        Ok(Finished {
             record: RecordBytes::from(&space.record[..]),
             vat_ended,
             note,
-        }
+        })
     }
 
     /// Runs the vat's code over a delivery.
@@ -252,14 +310,12 @@ impl LiveVat {
         shared: &Shared,
         space: &mut Workspace,
         ended: Option<Cause>,
-    ) -> (End, Option<String>) {
+    ) -> Result<(End, Option<String>), String> {
         let task = Task::of(delivery, &mut space.arrived, &mut space.came)
             .expect("a record is validated before its deliveries are made");
         if let Some(cause) = ended {
-            return (
-                End::Abandoned(why_ended(self.id, cause), VatEnd::Lives),
-                None,
-            );
+            let why = why_ended(self.id, cause);
+            return Ok((End::Abandoned(why, VatEnd::Lives), None));
         }
         let cx = Crank {
             id: self.id,
@@ -268,7 +324,7 @@ impl LiveVat {
             delivery: delivery.id(),
             now,
             shared,
-            rows: &self.rows,
+            store: Committed::new(&self.store, self.id, space.tables.as_ref()),
             before: &self.progress,
             held: &self.held,
             came: &space.came,
@@ -312,7 +368,11 @@ impl LiveVat {
         };
         let exit = cx.exit.get();
         let doom = cx.doom.take();
+        let unread = cx.store.take_failure();
         drop(cx);
+        if let Some(why) = unread {
+            return Err(why);
+        }
 
         let ended = match (doom, exit, done) {
             (Some(doom), _, _) => Err((doom, false)),
@@ -334,6 +394,7 @@ impl LiveVat {
         };
         let end = match ended {
             Ok(exited) => {
+                let rows_left = exited && self.rows_left(space)?;
                 let state_changed = self.commit(space, number, exited);
                 if let What::Other(other) = delivery.what()
                     && let Other::Dropped { object, .. } = &**other
@@ -343,7 +404,7 @@ impl LiveVat {
                 End::Committed {
                     state_changed,
                     answered: delivery.answer_wanted(),
-                    vat: self.end_of(exited, Cause::VatEnded),
+                    vat: self.end_of(exited, Cause::VatEnded, rows_left),
                 }
             }
             Err((rejection, exited)) => {
@@ -352,33 +413,33 @@ impl LiveVat {
                     true => Cause::VatEnded,
                     false => Cause::NotStarted,
                 };
-                let vat = self.end_of(exited || !self.started, cause);
+                let ends = exited || !self.started;
+                space.gathered.writes.clear();
+                let rows_left = ends && self.rows_left(space)?;
+                let vat = self.end_of(ends, cause, rows_left);
                 self.abandon(space, vat.has_ended());
                 End::Abandoned(rejection, vat)
             }
         };
-        (end, note)
+        Ok((end, note))
     }
 
     /// Whether the vat ends, and if so what is left of it.
-    fn end_of(&mut self, ends: bool, cause: Cause) -> VatEnd {
+    fn end_of(&mut self, ends: bool, cause: Cause, rows_left: bool) -> VatEnd {
         if !ends {
             return VatEnd::Lives;
         }
         self.ended = Some(cause);
         self.value_dropped();
-        VatEnd::Ended {
-            rows_left: self.rows_left(),
-        }
+        VatEnd::Ended { rows_left }
     }
 
-    /// Whether rows are left that hold references.
-    fn rows_left(&self) -> bool {
-        let bounds = (
-            std::ops::Bound::Included(&[keys::WITH_REFS][..]),
-            std::ops::Bound::Excluded(&[keys::PROMISES][..]),
-        );
-        store::edge(&self.rows, &store::Writes::new(), bounds, true).is_some()
+    /// Whether rows that hold references are left after what was written.
+    fn rows_left(&self, space: &Workspace) -> Result<bool, String> {
+        let store = Committed::new(&self.store, self.id, space.tables.as_ref());
+        let next = next_held(&store, &space.gathered, &mut Walk::default());
+        next.map(|row| row.is_some())
+            .map_err(|unread| why(&store, unread))
     }
 
     /// Takes over what a crank did that commits; says whether the state is another.
@@ -448,31 +509,17 @@ impl LiveVat {
             }
             self.started = true;
         }
-        self.take_writes(space);
+        Self::write_rows(space);
         state_changed
     }
 
-    /// Moves what was written into the store and into the acts.
+    /// Writes what was written into the acts.
     #[inline]
-    fn take_writes(&mut self, space: &mut Workspace) {
-        let gathered = &mut space.gathered;
-        if gathered.writes.is_empty() {
-            return;
-        }
-        for (key, value) in std::mem::take(&mut gathered.writes) {
+    fn write_rows(space: &mut Workspace) {
+        for (key, value) in &space.gathered.writes {
             match value {
-                Some(value) => {
-                    Act::Put {
-                        key: &key,
-                        value: &value,
-                    }
-                    .write(&mut space.acts);
-                    self.rows.insert(key, value);
-                }
-                None => {
-                    Act::Delete { key: &key }.write(&mut space.acts);
-                    self.rows.remove(&key);
-                }
+                Some(value) => Act::Put { key, value }.write(&mut space.acts),
+                None => Act::Delete { key }.write(&mut space.acts),
             }
         }
     }
@@ -496,92 +543,118 @@ impl LiveVat {
     }
 
     /// A promise that the vat keeps came to its end: what it keeps is from now on what that is.
-    fn settle(&mut self, space: &mut Workspace, promise: PromiseId, resolution: &Arc<[u8]>) -> End {
+    fn settle(
+        &mut self,
+        space: &mut Workspace,
+        promise: PromiseId,
+        resolution: &Arc<[u8]>,
+    ) -> Result<End, String> {
         // Both were validated with their records.
         let Ok(read) = Resolution::read(resolution) else {
-            return End::NOTHING;
+            return Ok(End::NOTHING);
         };
         let by = Slot::of_resolution(resolution, &read);
-        let mut state_changed = false;
+        let mut rewritten = None;
         if let Ok(body) = Body::read(&self.encoded)
             && let Ok(slots) = body.to_slots()
             && let Some(slots) = replaced_all(&slots, promise, &by)
         {
-            Body::put(&mut space.state, &slots, body.bytes());
-            space.held.clear();
-            let _ = space.held.add(&slots);
-            for (held, change) in [(&self.held, -1), (&space.held, 1)] {
+            let (mut encoded, mut held) = (Vec::new(), Held::default());
+            Body::put(&mut encoded, &slots, body.bytes());
+            // What it came to was validated with its record, and the rest with the state.
+            let _ = held.add(&slots);
+            for (held, change) in [(&self.held, -1), (&held, 1)] {
                 for reference in held.list() {
                     note_change(&mut space.changes, self.id, *reference, change);
                 }
             }
-            std::mem::swap(&mut self.held, &mut space.held);
-            std::mem::swap(&mut self.encoded, &mut space.state);
-            state_changed = true;
+            rewritten = Some((encoded, held));
+        }
+        let state_changed = rewritten.is_some();
+        let store = Committed::new(&self.store, self.id, space.tables.as_ref());
+        let index_of = keys::holders_of(promise);
+        let mut at = store::prefix_bounds(&index_of);
+        let mut walk = Walk::default();
+        let gathered = &mut space.gathered;
+        let mut rewrite = || {
+            for _ in 0..ROWS_AT_ONCE {
+                let bounds = (
+                    at.0.as_ref().map(|key| &key[..]),
+                    at.1.as_ref().map(|key| &key[..]),
+                );
+                let Some((index, _)) = walk.next(&store, &gathered.writes, bounds, true)? else {
+                    break;
+                };
+                let key = &index[index_of.len()..];
+                let row = gathered.row(&store, key)?;
+                let body = row.as_deref().and_then(|row| Body::read(row).ok());
+                let new = body.and_then(|body| {
+                    let slots = replaced_all(&body.to_slots().ok()?, promise, &by)?;
+                    let mut new = Vec::new();
+                    Body::put(&mut new, &slots, body.bytes());
+                    Some(new)
+                });
+                match new {
+                    Some(new) => gathered.write_holding(&store, key, Some(new))?,
+                    None => gathered.write(&index, None),
+                }
+                at.0 = std::ops::Bound::Excluded(index);
+            }
+            Ok(())
+        };
+        rewrite().map_err(|unread| why(&store, unread))?;
+        if let Some((encoded, held)) = rewritten {
+            self.encoded = encoded;
+            self.held = held;
             self.value_dropped();
         }
-        let mut at = store::prefix_bounds(&keys::holders_of(promise));
-        for _ in 0..ROWS_AT_ONCE {
-            let bounds = (
-                at.0.as_ref().map(|key| &key[..]),
-                at.1.as_ref().map(|key| &key[..]),
-            );
-            let found = store::edge(&self.rows, &space.gathered.writes, bounds, true);
-            let Some(index) = found.map(|(key, _)| key.to_vec()) else {
-                break;
-            };
-            let key = &index[keys::holders_of(promise).len()..];
-            let row = store::get(&self.rows, &space.gathered.writes, key).map(<[u8]>::to_vec);
-            let body = row.as_deref().and_then(|row| Body::read(row).ok());
-            let new = body.and_then(|body| {
-                let slots = replaced_all(&body.to_slots().ok()?, promise, &by)?;
-                let mut new = Vec::new();
-                Body::put(&mut new, &slots, body.bytes());
-                Some(new)
-            });
-            match new {
-                Some(new) => space.gathered.write_holding(&self.rows, key, Some(new)),
-                None => space.gathered.write(&index, None),
-            }
-            at.0 = std::ops::Bound::Excluded(index);
-        }
         self.take_row_changes(space);
-        End::Committed {
+        Ok(End::Committed {
             state_changed,
             answered: false,
             vat: VatEnd::Lives,
-        }
+        })
     }
 
     /// Lets go of some rows of a vat that has ended.
-    fn clean(&mut self, space: &mut Workspace) -> End {
-        let bounds = (
-            std::ops::Bound::Included(&[keys::WITH_REFS][..]),
-            std::ops::Bound::Excluded(&[keys::PROMISES][..]),
-        );
-        for _ in 0..ROWS_AT_ONCE {
-            let found = store::edge(&self.rows, &space.gathered.writes, bounds, true);
-            let Some(key) = found.map(|(key, _)| key.to_vec()) else {
-                break;
-            };
-            space.gathered.write_holding(&self.rows, &key, None);
-        }
+    fn clean(&mut self, space: &mut Workspace) -> Result<End, String> {
+        let store = Committed::new(&self.store, self.id, space.tables.as_ref());
+        let gathered = &mut space.gathered;
+        let mut walk = Walk::default();
+        let mut let_go = || {
+            for _ in 0..ROWS_AT_ONCE {
+                let Some((key, _)) = next_held(&store, gathered, &mut walk)? else {
+                    return Ok(false);
+                };
+                gathered.write_holding(&store, &key, None)?;
+            }
+            Ok(next_held(&store, gathered, &mut walk)?.is_some())
+        };
+        let rows_left = let_go().map_err(|unread| why(&store, unread))?;
         self.take_row_changes(space);
-        End::Cleaned {
-            rows_left: self.rows_left(),
-        }
+        Ok(End::Cleaned { rows_left })
     }
 
     fn take_row_changes(&mut self, space: &mut Workspace) {
         for (reference, change) in space.gathered.row_changes.drain(..) {
             note_change(&mut space.changes, self.id, reference, change);
         }
-        self.take_writes(space);
+        Self::write_rows(space);
     }
 
-    /// Writes the record.
+    /// Writes the record, and takes over the rows that were written.
     #[inline]
-    fn finish(&mut self, end: &End, delivery: &Delivery, space: &mut Workspace) {
+    fn finish(
+        &mut self,
+        end: &End,
+        delivery: &Delivery,
+        number: CrankNumber,
+        space: &mut Workspace,
+    ) {
+        if !matches!(end, End::Abandoned(..)) && !space.gathered.writes.is_empty() {
+            let writes = std::mem::take(&mut space.gathered.writes);
+            self.store.commit(number, writes, space.tables.is_some());
+        }
         if !space.changes.is_empty() {
             write_changes(&mut space.changes, &mut space.acts);
         }
@@ -615,6 +688,24 @@ impl LiveVat {
         )
         .write(&space.acts, &mut space.record);
     }
+}
+
+/// The first row that holds references, after what was written.
+fn next_held(
+    store: &Committed<'_>,
+    gathered: &Gathered,
+    walk: &mut Walk,
+) -> Result<Option<store::Row>, Unread> {
+    let bounds = (
+        std::ops::Bound::Included(&[keys::WITH_REFS][..]),
+        std::ops::Bound::Excluded(&[keys::PROMISES][..]),
+    );
+    walk.next(store, &gathered.writes, bounds, true)
+}
+
+/// Why a row could not be read.
+fn why(store: &Committed<'_>, _: Unread) -> String {
+    store.take_failure().unwrap_or_default()
 }
 
 /// How a crank ended, before it is written down.
@@ -711,7 +802,7 @@ impl std::fmt::Debug for LiveVat {
             .field("kind", &self.kind.name())
             .field("progress", &self.progress)
             .field("state_bytes", &self.encoded.len())
-            .field("rows", &self.rows.len())
+            .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! The vats in memory: how deliveries reach their mailboxes, and how vats come and go.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, ObjectId, VatId};
 
@@ -160,17 +161,18 @@ impl Sequencer {
         if let Some(vat) = self.cells.get_mut(slot.index()).and_then(Option::take) {
             vat.cell.mailbox.close();
             self.in_memory -= 1;
+            self.parts.forget_store(&vat.cell);
             self.ended.push(vat.cell);
         }
         self.reorder.clear(slot);
     }
 
     /// Takes vats that are idle and wholly in the tables out of memory, until few enough are left
-    /// or all were looked at.
+    /// and with them little enough of their stores, or all were looked at.
     pub(super) fn unload(&mut self) {
         let slots = self.cells.len() as u32;
         let mut looked_at = 0;
-        while self.in_memory > self.pace.vats_in_memory && looked_at < slots {
+        while self.too_much_in_memory() && looked_at < slots {
             let index = (self.unload_from % slots) as usize;
             self.unload_from = self.unload_from.wrapping_add(1);
             looked_at += 1;
@@ -181,11 +183,17 @@ impl Sequencer {
             // cold entry with an idle mailbox has no record on its way.
             if self.state.vat(cell.slot).is_cold() && cell.mailbox.is_idle() {
                 self.in_memory -= 1;
+                self.parts.forget_store(cell);
                 self.ended
                     .extend(self.cells[index].take().map(|vat| vat.cell));
             }
         }
         self.share_out();
+    }
+
+    fn too_much_in_memory(&self) -> bool {
+        let store_bytes = self.parts.store_bytes.load(Ordering::Relaxed);
+        self.in_memory > self.pace.vats_in_memory || store_bytes > self.pace.store_bytes
     }
 
     /// Keeps a body again that waits in a promise, after recovery.

@@ -100,6 +100,8 @@ pub(crate) struct Pace {
     pub(crate) vats_in_memory: usize,
     /// Bytes of deliveries that mailboxes may hold together.
     pub(crate) inbox_bytes: usize,
+    /// Bytes of their stores that may stay in memory while their vats are idle.
+    pub(crate) store_bytes: usize,
     /// Records that may wait for their turn in `Dispatch` order.
     pub(crate) reorder_records: usize,
     /// Whether groups below the checkpoint are dropped.

@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use crankcase_journal::{ReadError, TableSnapshot};
 use crankcase_vat::record::{Act, CrankEnd, Record};
 use crankcase_vat::{
-    ActAt, Body, DecodeError, DeliveryId, ObjectId, PromiseId, Reference, Resolution, Seq, VatId,
-    row_holds_references,
+    ActAt, Body, DecodeError, DeliveryId, ObjectId, PromiseId, ROOMS_THAT_HOLD, Reference,
+    Resolution, Seq, VatId, row_holds_references,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::explain::Holder;
 
-use super::rows::STATES;
-use super::{Fate, Item, State, store_rows};
+use super::rows::{STATES, STORES, store_key};
+use super::{Fate, Item, State};
 
 /// What stands where; see the module's text.
 #[derive(Debug, Default)]
@@ -100,8 +100,17 @@ impl Audit {
             if let Some(kept) = kept.filter(|_| entry.ended.is_none()) {
                 audit.states.insert(id, held_in(&kept));
             }
-            for (key, value) in store_rows(id, tables, entry.newer_rows())? {
-                audit.put_row(id, &key, &value);
+            for room in ROOMS_THAT_HOLD {
+                for row in tables.prefix(STORES, &store_key(id, &[room])) {
+                    let (key, value) = row?;
+                    audit.put_row(id, &key[16..], &value);
+                }
+            }
+            for (key, value) in entry.newer_rows() {
+                match value {
+                    Some(value) => audit.put_row(id, key, value),
+                    None => audit.delete_row(id, key),
+                }
             }
         }
         for (delivery, act) in bodies {
@@ -116,6 +125,12 @@ impl Audit {
         if row_holds_references(key) {
             let rows = self.rows.entry(vat).or_default();
             rows.insert(key.into(), held_in(value));
+        }
+    }
+
+    fn delete_row(&mut self, vat: VatId, key: &[u8]) {
+        if let Some(rows) = self.rows.get_mut(&vat) {
+            rows.remove(key);
         }
     }
 
@@ -154,11 +169,7 @@ impl Audit {
                 for act in crank.acts() {
                     match act? {
                         Act::Put { key, value } => self.put_row(crank.vat, key, value),
-                        Act::Delete { key } => {
-                            if let Some(rows) = self.rows.get_mut(&crank.vat) {
-                                rows.remove(key);
-                            }
-                        }
+                        Act::Delete { key } => self.delete_row(crank.vat, key),
                         _ => {}
                     }
                 }

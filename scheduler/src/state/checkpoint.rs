@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crankcase_journal::{ReadError, RowBatch, TableSnapshot};
 use crankcase_vat::codec::{Reader, put_varint};
-use crankcase_vat::{DecodeError, DeliveryId, PromiseId, Rows, Seq, VatId};
+use crankcase_vat::{DecodeError, DeliveryId, PromiseId, Seq, VatId};
 
 use super::counts::Count;
 use super::inbox::{CHUNK, decode_chunk};
@@ -459,33 +459,18 @@ pub(crate) fn first_row_difference(
         if stored.as_deref() != entry.newer_state() {
             return Ok(Some(format!("the state of vat {id}")));
         }
-        let rows = store_rows(id, tables, std::iter::empty())?;
-        let made = entry
+        let mut made = entry
             .newer_rows()
             .filter_map(|(key, value)| Some((key, value?)));
-        if !rows.iter().map(|(key, value)| (&**key, &**value)).eq(made) {
+        for row in tables.prefix(STORES, &id.to_bytes()) {
+            let (key, value) = row?;
+            if made.next() != Some((&key[16..], &value[..])) {
+                return Ok(Some(format!("the store of vat {id}")));
+            }
+        }
+        if made.next().is_some() {
             return Ok(Some(format!("the store of vat {id}")));
         }
     }
     Ok(None)
-}
-
-/// The rows of a vat's store: the tables' under the newer ones.
-pub(crate) fn store_rows<'a>(
-    id: VatId,
-    tables: &TableSnapshot,
-    newer: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-) -> Result<Rows, ReadError> {
-    let mut rows = Rows::new();
-    for row in tables.prefix(STORES, &id.to_bytes()) {
-        let (key, value) = row?;
-        rows.insert(key[16..].into(), value.into());
-    }
-    for (key, value) in newer {
-        match value {
-            Some(value) => rows.insert(key.into(), value.into()),
-            None => rows.remove(key),
-        };
-    }
-    Ok(rows)
 }

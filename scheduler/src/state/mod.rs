@@ -35,7 +35,7 @@ use crankcase_vat::{
 
 pub(crate) use audit::Audit;
 pub use checkpoint::LoadError;
-pub(crate) use checkpoint::{Frozen, ThawList, first_row_difference, store_rows};
+pub(crate) use checkpoint::{Frozen, ThawList, first_row_difference};
 pub(crate) use counts::Counts;
 pub(crate) use inbox::{Item, Waiting, Wanted};
 pub(crate) use promises::{Fate, Promises, Waiter};

@@ -367,7 +367,8 @@ impl Toy {
         let Some(slot) = slot else { return };
         let (live, inbox) = self.live.get_mut(&slot).expect("it lives");
         let delivery = inbox.pop_front().expect("it has a delivery");
-        let finished = live.run(&delivery, &self.shared, &mut self.space);
+        let ran = live.run(&delivery, &self.shared, &mut self.space);
+        let finished = ran.expect("a store in memory can be read");
         self.ahead
             .entry(slot)
             .or_default()
@@ -587,7 +588,8 @@ fn what_waits_for_a_vat_that_never_started_is_told_so() {
     while toy.state.waiting() > 0 {
         let (live, inbox) = toy.live.get_mut(&slot).expect("in memory");
         let next = inbox.pop_front().expect("a delivery");
-        let record = live.run(&next, &toy.shared, &mut toy.space).record;
+        let ran = live.run(&next, &toy.shared, &mut toy.space);
+        let record = ran.expect("a store in memory can be read").record;
         let mut effects = Vec::new();
         toy.state.apply(&record, &mut effects).expect("it follows");
         for effect in effects {

@@ -47,6 +47,12 @@ impl Vat for Actor {
                 let keys: Vec<_> = cx.prefix(b"").map(|(key, _)| key).collect();
                 assert_eq!(keys, [b"a".to_vec(), b"b".to_vec()]);
             }
+            "look_far" => {
+                let found = catch_unwind(AssertUnwindSafe(|| cx.get(b"far")));
+                let found = found.ok().flatten();
+                cx.send(cx.me(), "add", &());
+                return Ok(Payload::of(&(found, cx.prefix(b"far").count()))?);
+            }
             "big_key" => cx.set(&[0; 5000], b""),
             "empty_key" => cx.set(b"", b""),
             "bad_method" => drop(cx.send(cx.me(), "line\nbreak", &())),
@@ -164,6 +170,7 @@ impl Bench {
         };
         let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
         let finished = self.vat.run(&delivery, &self.shared, &mut self.space);
+        let finished = finished.expect("a store in memory can be read");
         let Ok(Record::Crank(record)) = Record::parse(&finished.record) else {
             panic!("not a crank record")
         };
@@ -230,7 +237,7 @@ impl Bench {
 
     #[track_caller]
     fn check_nothing_happened(&mut self, method: &str, cause: Cause, code: &str) {
-        let (count, rows) = (self.count(), self.vat.rows.clone());
+        let (count, rows) = (self.count(), self.vat.store.rows_in_memory());
         let seen = self.send(method);
         let rejection = seen.abandoned.expect("abandoned");
         assert_eq!(
@@ -240,7 +247,11 @@ impl Bench {
         );
         assert_eq!(seen.acts, 0);
         assert_eq!(self.count(), count, "the state is what it was");
-        assert_eq!(self.vat.rows, rows, "the store is what it was");
+        assert_eq!(
+            self.vat.store.rows_in_memory(),
+            rows,
+            "the store is what it was"
+        );
     }
 }
 
@@ -282,7 +293,8 @@ fn store_writes_stand_in_the_record_in_key_order() {
     let seen = bench.send("store");
     assert!(seen.abandoned.is_none(), "{seen:?}");
     assert_eq!(seen.acts, 3);
-    let keys: Vec<_> = bench.vat.rows.keys().map(|key| key.to_vec()).collect();
+    let rows = bench.vat.store.rows_in_memory();
+    let keys: Vec<_> = rows.keys().map(|key| key.to_vec()).collect();
     assert_eq!(keys, [b"\0a".to_vec(), b"\0b".to_vec()]);
 }
 
@@ -340,7 +352,7 @@ fn start_that_is_refused_ends_the_vat() {
     let seen = bench.start(0);
     assert!(seen.vat_ended);
     assert_eq!(seen.abandoned.expect("abandoned").code(), "zero");
-    assert!(bench.vat.rows.is_empty());
+    assert!(bench.vat.store.rows_in_memory().is_empty());
 }
 
 #[test]
@@ -390,4 +402,56 @@ fn debug_switch_catches_a_state_that_is_not_canonical() {
     bench.vat = LiveVat::unborn(VatId::new(VatNumber::HOST, 1), VatNumber::new(1), kind);
     let seen = bench.start(1);
     assert_eq!(seen.abandoned.expect("abandoned").code(), "not_canonical");
+}
+
+#[test]
+fn a_crank_that_needs_a_row_that_cannot_be_read_leaves_nothing() {
+    for panics in [false, true] {
+        let mut bench = Bench::started();
+        let tables = crate::store::tests::FakeTables::default();
+        let row = (b"\0far".to_vec(), b"away".to_vec());
+        {
+            let mut fake = tables.lock();
+            fake.history.push([row].into());
+            fake.included = 1;
+            fake.panics = panics;
+        }
+        bench.space = Workspace::with_tables(Box::new(tables.clone()), 0);
+        let rows = tables.lock().history[0].clone();
+        let rows = rows.into_iter().map(Ok::<_, ()>);
+        bench.vat.store =
+            crate::Store::load([], CrankNumber::new(1), rows, 0).expect("no row fails");
+        let act = Act::Send {
+            to: Slot::Object(bench.vat.id().into()),
+            method: "look_far",
+            args: Body::empty(),
+            kept: false,
+        };
+        let mut record = Vec::new();
+        act.write(&mut record);
+        let id = DeliveryId::new(Seq::new(2), 0);
+        let act = crate::ActAt {
+            len: record.len() as u32,
+            record: record.into(),
+            offset: 0,
+        };
+        let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
+        for reads in 0..2 {
+            tables.lock().reads_left = Some(reads);
+            let ran = bench.vat.run(&delivery, &bench.shared, &mut bench.space);
+            let unread = ran.expect_err("a read fails");
+            assert_eq!(unread.vat, bench.vat.id());
+            assert!(
+                unread
+                    .why
+                    .contains(if panics { "panicked" } else { "on purpose" })
+            );
+            assert_eq!(bench.vat.crank(), CrankNumber::new(1));
+        }
+        // As if it had not been tried before.
+        tables.lock().reads_left = None;
+        let seen = bench.send("look_far");
+        assert!(seen.abandoned.is_none(), "{seen:?}");
+        assert_eq!((seen.acts, bench.count()), (1, 2));
+    }
 }
