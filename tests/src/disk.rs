@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crankcase_journal::Faults;
 
-/// Says no at the chosen group or checkpoint of an incarnation and ever after; 0 is never.
+/// The table that holds the rows of stores.
+const STORES: u8 = 3;
+
+/// Says no at the chosen group, checkpoint or read of an incarnation and ever after; 0 is never.
 #[derive(Debug, Default)]
 pub struct FailingDisk {
     /// The first group whose write fails.
@@ -17,6 +20,10 @@ pub struct FailingDisk {
     pub witness_write: AtomicU64,
     /// The first checkpoint that cannot be written.
     pub checkpoint_write: AtomicU64,
+    /// The first row of a store that cannot be read, counted since the last time this was set
+    /// from 0.
+    pub store_read: AtomicU64,
+    store_reads: AtomicU64,
     groups: AtomicU64,
 }
 
@@ -60,5 +67,13 @@ impl Faults for FailingDisk {
 
     fn checkpoint_write(&self, number: u64) -> io::Result<()> {
         Self::check(&self.checkpoint_write, number, "checkpoint")
+    }
+
+    fn table_read(&self, table: u8) -> io::Result<()> {
+        if table != STORES || self.store_read.load(Ordering::SeqCst) == 0 {
+            return Ok(());
+        }
+        let number = self.store_reads.fetch_add(1, Ordering::SeqCst) + 1;
+        Self::check(&self.store_read, number, "the read of store row")
     }
 }

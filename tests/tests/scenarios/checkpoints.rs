@@ -60,6 +60,8 @@ fn many_checkpoints_and_restarts_change_nothing() {
     }
     let tight = |builder: KernelBuilder| often(builder).checkpoint_every(7, 1).vats_in_memory(0);
     assert_eq!(run(2, Some(4), tight), without, "tight");
+    let bare = |builder: KernelBuilder| tight(builder).store_cache_bytes(0);
+    assert_eq!(run(2, Some(5), bare), without, "with no rows in memory");
 }
 
 #[test]

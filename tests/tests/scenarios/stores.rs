@@ -1,10 +1,14 @@
 //! The ordered store of a vat, beside a model of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crankcase::{CommitOrder, Ref};
+use crankcase::{CloseError, CommitOrder, Durability, KernelBuilder, Poison, Ref, WaitError};
+use crankcase_tests::disk::FailingDisk;
+use crankcase_tests::host::{PLAIN, failed};
 use crankcase_tests::luck::Luck;
-use crankcase_tests::{Host, Said, Scratch, Step, in_every_shape};
+use crankcase_tests::{Host, PATIENCE, Said, Scratch, Step, in_every_shape};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -201,4 +205,249 @@ fn a_crank_sees_rows_that_it_writes_ahead_of_a_walk() {
     ];
     assert_eq!(host.said(vat, &steps), [Said::Rows(rows)]);
     host.close();
+}
+
+/// What may stay in memory of each store: nothing, a few rows, and for a while all of them.
+const BUDGETS: [usize; 3] = [0, 300, 1500];
+
+fn small(budget_bytes: usize) -> impl Fn(KernelBuilder) -> KernelBuilder {
+    move |builder| {
+        builder
+            .store_cache_bytes(budget_bytes)
+            .checkpoint_every(10, u64::MAX)
+    }
+}
+
+#[test]
+fn rows_are_what_a_model_says_when_stores_do_not_fit_in_memory() {
+    in_every_shape(|shape| {
+        for budget_bytes in BUDGETS {
+            let scratch = Scratch::new();
+            let mut luck = Luck::new(90 + shape.workers as u64 + budget_bytes as u64);
+            let mut host = shape.open_with(scratch.dir(), small(budget_bytes));
+            let vats = host.actors(3);
+            let mut models = vec![Model::new(); 3];
+            for _ in 0..3 {
+                churn(&host, &vats, &mut models, &mut luck);
+                churn(&host, &vats, &mut models, &mut luck);
+                host.close();
+                host = shape.open_with(scratch.dir(), small(budget_bytes));
+            }
+            check_all(&host, &vats, &models);
+            host.close();
+        }
+    });
+}
+
+#[test]
+fn rows_are_what_a_model_says_when_stores_do_not_fit_and_vats_are_unloaded() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let mut luck = Luck::new(120 + shape.workers as u64);
+        let settings = |builder: KernelBuilder| small(200)(builder).vats_in_memory(0);
+        let host = shape.open_with(scratch.dir(), settings);
+        let vats = host.actors(5);
+        let mut models = vec![Model::new(); 5];
+        for _ in 0..4 {
+            churn(&host, &vats, &mut models, &mut luck);
+        }
+        check_all(&host, &vats, &models);
+        host.close();
+    });
+}
+
+#[test]
+fn rows_are_what_a_model_says_over_tables_in_memory() {
+    in_every_shape(|shape| {
+        for budget_bytes in BUDGETS {
+            let mut luck = Luck::new(150 + shape.workers as u64);
+            let host = shape.open_with("", |builder| {
+                small(budget_bytes)(builder)
+                    .durability(Durability::None)
+                    .vats_in_memory(budget_bytes % 7)
+            });
+            let vats = host.actors(4);
+            let mut models = vec![Model::new(); 4];
+            for _ in 0..4 {
+                churn(&host, &vats, &mut models, &mut luck);
+            }
+            check_all(&host, &vats, &models);
+            host.close();
+        }
+    });
+}
+
+/// Keys in the order of their numbers.
+fn numbered(number: u64) -> Vec<u8> {
+    [b"row/", &number.to_be_bytes()[..]].concat()
+}
+
+/// An actor with that many rows, of which none stays in memory once the tables hold them.
+fn with_rows(host: &Host, count: u64, value: impl Fn(u64) -> Vec<u8>) -> Ref {
+    let vat = host.actor();
+    let numbers: Vec<u64> = (0..count).collect();
+    for part in numbers.chunks(50) {
+        let steps = part.iter().map(|&n| Step::Set(numbered(n), value(n)));
+        host.play(vat, &steps.collect::<Vec<_>>()).unwrap();
+    }
+    // A store is looked at when its vat has something to do, and so is whether a checkpoint is due.
+    while host.stats().store_bytes > 0 {
+        host.play(vat, &[Step::Add(0)]).unwrap();
+    }
+    vat
+}
+
+#[test]
+fn a_walk_goes_over_the_tables_and_what_is_newer_in_both_directions() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let host = shape.open_with(scratch.dir(), |builder| small(0)(builder));
+        let vat = with_rows(&host, 700, |number| number.to_be_bytes().to_vec());
+        let mut model: Model = (0..700u64)
+            .map(|number| (numbered(number), number.to_be_bytes().to_vec()))
+            .collect();
+        let mut steps = Vec::new();
+        for number in (0..700).step_by(3) {
+            steps.push(Step::Delete(numbered(number)));
+            model.remove(&numbered(number));
+        }
+        for number in (0..900).step_by(7) {
+            steps.push(Step::Set(numbered(number), b"newer".to_vec()));
+            model.insert(numbered(number), b"newer".to_vec());
+        }
+        let rows: Vec<_> = model.into_iter().collect();
+        let backwards = rows.iter().rev().cloned().collect();
+        let walks = [
+            Step::Range(b"row/".to_vec(), b"row0".to_vec()),
+            Step::PrefixBackwards(b"row/".to_vec()),
+        ];
+        let seen = [Said::Rows(rows), Said::Rows(backwards)];
+        // In the crank that writes, in the next one, and when the tables have caught up.
+        steps.extend(walks.clone());
+        assert_eq!(host.said(vat, &steps), seen);
+        for _ in 0..15 {
+            assert_eq!(host.said(vat, &walks), seen);
+        }
+        host.close();
+    });
+}
+
+#[test]
+fn a_row_that_cannot_be_read_stops_the_kernel_and_not_the_vat() {
+    in_every_shape(|shape| {
+        // The first read of a row, and one in the middle of a walk.
+        let walk = Step::Range(b"row/".to_vec(), b"row0".to_vec());
+        for (fails_at, step) in [(1, Step::Get(numbered(7))), (150, walk)] {
+            let (scratch, disk) = (Scratch::new(), FailingDisk::new());
+            let faults: Arc<dyn crankcase_journal::Faults> = Arc::<FailingDisk>::clone(&disk);
+            let host = shape.open_with(scratch.dir(), |b| small(0)(b).faults(faults));
+            let vat = with_rows(&host, 200, |number| number.to_be_bytes().to_vec());
+            host.play(vat, &[Step::Add(1)]).unwrap();
+            host.idle();
+            disk.store_read.store(fails_at, Ordering::SeqCst);
+            let asked = host.request("asked");
+            let steps = vec![step.clone(), Step::Add(1)];
+            let ticket = asked.send(vat, "play", &steps).unwrap();
+            let _ = host.run_if_needed();
+            match failed(&ticket) {
+                WaitError::Indeterminate(Poison::Store { vat: named, why }) => {
+                    assert_eq!(named, vat);
+                    assert!(why.contains("on purpose"), "{why}");
+                }
+                other => panic!("the vat is named: {other}"),
+            }
+            let closed = host.into_kernel().close(PATIENCE);
+            let known = matches!(closed, Err(CloseError::Poisoned(Poison::Store { .. })));
+            assert!(known, "{closed:?}");
+
+            // The crank had no effect, and happens once when the row can be read.
+            let host = shape.open_with(scratch.dir(), small(0));
+            let again = host.request("asked").send(vat, "play", &steps).unwrap();
+            let outcome = host.settled(&again);
+            let said = crankcase_tests::host::said(&outcome);
+            assert_eq!(said[1], Said::Number(2));
+            match &said[0] {
+                Said::Row(row) => assert_eq!(row.as_deref(), Some(&7u64.to_be_bytes()[..])),
+                Said::Rows(rows) => assert_eq!(rows.len(), 200),
+                other => panic!("{other:?}"),
+            }
+            host.close();
+        }
+    });
+}
+
+#[test]
+fn a_damaged_row_that_a_crank_asks_for_stops_the_kernel() {
+    let scratch = Scratch::new();
+    // Enough for the tables to have it in files that an open does not read through.
+    let value = |number: u64| {
+        let mut luck = Luck::new(number);
+        (0..40_000)
+            .map(|_| luck.below(256) as u8)
+            .collect::<Vec<u8>>()
+    };
+    let host = PLAIN.open_with(scratch.dir(), small(0));
+    let vat = with_rows(&host, 300, value);
+    host.close();
+    let needle = &value(100)[..64];
+    let mut damaged = 0;
+    // The log of the tables' database has the row as well, and every open checks that.
+    for file in scratch
+        .files("")
+        .into_iter()
+        .filter(|file| !file.to_string_lossy().ends_with(".jnl"))
+    {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let found = bytes
+            .windows(needle.len())
+            .position(|window| window == needle);
+        if let Some(at) = found.filter(|_| file.starts_with(scratch.dir().join("tables"))) {
+            bytes[at + 10] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+    let host = PLAIN.open_with(scratch.dir(), small(0));
+    let undamaged = host.said(vat, &[Step::Get(numbered(3))]);
+    assert_eq!(undamaged, [Said::Row(Some(value(3)))]);
+    let ticket = host.tell(vat, &[Step::Get(numbered(100))]).unwrap();
+    let why = failed(&ticket);
+    assert!(
+        matches!(&why, WaitError::Indeterminate(Poison::Store { vat: named, .. }) if *named == vat),
+        "{why}"
+    );
+    assert!(host.into_kernel().close(PATIENCE).is_err());
+}
+
+#[test]
+fn idle_vats_with_large_stores_leave_memory() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let host = shape.open_with(scratch.dir(), |builder| {
+            builder
+                .stores_in_memory_bytes(20_000)
+                .checkpoint_every(10, u64::MAX)
+        });
+        let vats = host.actors(20);
+        for (number, &vat) in vats.iter().enumerate() {
+            let row = Step::Set(b"row".to_vec(), vec![number as u8; 5000]);
+            host.play(vat, &[row]).unwrap();
+        }
+        let busy = vats[0];
+        while host.stats().store_bytes > 20_000 {
+            host.play(busy, &[Step::Add(0)]).unwrap();
+        }
+        for (number, &vat) in vats.iter().enumerate() {
+            let said = host.said(vat, &[Step::Get(b"row".to_vec())]);
+            assert_eq!(said, [Said::Row(Some(vec![number as u8; 5000]))]);
+        }
+        // What has ended is counted no more.
+        for &vat in &vats {
+            host.play(vat, &[Step::Exit]).unwrap();
+        }
+        host.idle();
+        assert_eq!(host.stats().store_bytes, 0);
+        host.close();
+    });
 }
