@@ -24,7 +24,7 @@ use crate::error::{CheckpointError, Damage, ReadError, fjall_to_io};
 use crate::faults::Faults;
 use crate::layout::CHECKPOINT_KEY;
 use crate::memory::MemoryJournal;
-use crate::rows::RowBatch;
+use crate::rows::{Change, RowBatch};
 use crate::settings::Durability;
 use crate::shared::Shared;
 use crate::stored_group::{array, le_u64};
@@ -189,7 +189,7 @@ impl Checkpointer {
                 let mut tables = memory.tables_mut();
                 for (key, value) in changes {
                     match value {
-                        Some(value) => tables.rows.insert(key, value),
+                        Some(value) => tables.rows.insert(key, value.into()),
                         None => tables.rows.remove(&key),
                     };
                 }
@@ -211,7 +211,7 @@ impl Checkpointer {
                     let mut batch = tables.db.batch().durability(Some(PersistMode::SyncData));
                     for (key, value) in changes {
                         match value {
-                            Some(value) => batch.insert(&tables.rows, key, value),
+                            Some(value) => batch.insert(&tables.rows, key, &*value),
                             None => batch.remove(&tables.rows, key),
                         }
                     }
@@ -234,7 +234,7 @@ impl Checkpointer {
 /// What the checkpoint's row says after `changes`: the digest moves by the rows that change, each read once.
 fn next_row(
     tables: &TablesDatabase,
-    changes: &[(Vec<u8>, Option<Vec<u8>>)],
+    changes: &[Change],
     at: Seq,
     chain_start: ActivityHash,
 ) -> Result<CheckpointRow, ReadError> {

@@ -1,12 +1,59 @@
 //! The row changes of one checkpoint.
 
+use std::sync::Arc;
+
 /// Changes to rows, gathered for one checkpoint. A later change of a row takes the place of an earlier one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowBatch {
     /// Table number and key, joined as they are stored; `None` deletes.
-    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    changes: Vec<Change>,
     bytes: usize,
 }
+
+/// A stored key, and the value that it gets or loses.
+pub(crate) type Change = (Vec<u8>, Option<Value>);
+
+/// A value on its way into the tables.
+#[derive(Clone)]
+pub(crate) enum Value {
+    Owned(Vec<u8>),
+    /// Someone else needs it as well.
+    Shared(Arc<[u8]>),
+}
+
+impl std::ops::Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Value> for Vec<u8> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Owned(bytes) => bytes,
+            Value::Shared(bytes) => bytes.to_vec(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Value {}
 
 /// The key under which a row is stored.
 pub(crate) fn stored_key(table: u8, key: &[u8]) -> Vec<u8> {
@@ -25,7 +72,15 @@ impl RowBatch {
 
     /// Puts a row, in place of what was there.
     pub fn put(&mut self, table: u8, key: &[u8], value: impl Into<Vec<u8>>) {
-        let value = value.into();
+        self.put_value(table, key, Value::Owned(value.into()));
+    }
+
+    /// As [`put`](Self::put), for a value that stays where it is as well: it is not copied.
+    pub fn put_shared(&mut self, table: u8, key: &[u8], value: Arc<[u8]>) {
+        self.put_value(table, key, Value::Shared(value));
+    }
+
+    fn put_value(&mut self, table: u8, key: &[u8], value: Value) {
         self.bytes += 1 + key.len() + value.len();
         self.changes.push((stored_key(table, key), Some(value)));
     }
@@ -61,7 +116,7 @@ impl RowBatch {
     }
 
     /// The changes that count, one for each key, in the order of the keys.
-    pub(crate) fn into_last_changes(mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub(crate) fn into_last_changes(mut self) -> Vec<Change> {
         // The sort is stable, so among equal keys the last stands last; turned around, it is the one that `dedup` keeps.
         self.changes.reverse();
         self.changes.sort_by(|(a, _), (b, _)| a.cmp(b));

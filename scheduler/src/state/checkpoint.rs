@@ -6,6 +6,7 @@
 //! any moment from its entry over the tables, and nothing is looked for in between.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crankcase_journal::{ReadError, RowBatch, TableSnapshot};
 use crankcase_vat::codec::{Reader, put_varint};
@@ -382,7 +383,7 @@ fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
     if let Some(hot) = entry.hot.as_deref() {
         for (key, change) in hot.rows.iter().filter(|(_, change)| change.epoch == epoch) {
             match &change.value {
-                Some(value) => rows.put(STORES, &store_key(id, key), value.to_vec()),
+                Some(value) => rows.put_shared(STORES, &store_key(id, key), Arc::clone(value)),
                 None => rows.delete(STORES, &store_key(id, key)),
             }
         }

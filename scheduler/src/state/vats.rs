@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use crankcase_vat::{DeliveryId, Progress, VatId, VatNumber};
 use hashbrown::HashTable;
@@ -29,7 +30,8 @@ impl Slot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowChange {
     pub(crate) epoch: u32,
-    pub(crate) value: Option<Box<[u8]>>,
+    /// Shared with the batch that takes it to the tables.
+    pub(crate) value: Option<Arc<[u8]>>,
 }
 
 /// What a vat has that the tables do not hold yet.
