@@ -118,6 +118,8 @@ pub use crankcase_journal::OpenError as JournalError;
 #[cfg(not(crankcase_loom))]
 pub use crankcase_journal::{ActivityHash, Durability, Identity, Recovered, Retention, TornTail};
 #[cfg(not(crankcase_loom))]
+pub use crankcase_vat::collections;
+#[cfg(not(crankcase_loom))]
 pub use crankcase_vat::{
     Answer, Cause, Crank, CrankNumber, Cursor, DeliveryId, Exit, HoldingCursor, Limits, Message,
     Notice, Object, ObjectId, ObjectIdError, Outcome, Payload, PayloadError, Promise, PromiseId,

@@ -16,7 +16,6 @@ use crate::body::{Body, Resolution};
 use crate::codec::{put_bytes, put_varint};
 use crate::held::Held;
 use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time, VatId, VatNumber};
-use crate::keys;
 use crate::limits::{Limits, is_name};
 use crate::live::Progress;
 use crate::payload::{Payload, PayloadError, decode, encode_into};
@@ -24,6 +23,7 @@ use crate::record::Act;
 use crate::record::act::{KEPT, write_send_head, write_spawn_head, write_watch_head};
 use crate::reference::{Promise, Ref, Reference, Slot, Target, each_reference, put_slots};
 use crate::rejection::{Cause, Rejection};
+use crate::rooms;
 use crate::store::{self, Committed, Unread, Walk, Writes};
 use crate::vat::Kinds;
 
@@ -126,7 +126,7 @@ impl Gathered {
         }
         for (promise, holds) in promises {
             let value: Option<&[u8]> = if holds { Some(&[]) } else { None };
-            self.write(&keys::holder(promise, key), value);
+            self.write(&rooms::holder(promise, key), value);
         }
         self.write(key, value.as_deref());
         Ok(())
@@ -473,7 +473,7 @@ impl<'a> Crank<'a> {
     ///
     /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
     pub fn read_object(&self, number: u64) -> Option<crate::Object> {
-        let key = keys::object(number);
+        let key = rooms::object(number);
         let mut gathered = self.gather()?;
         let value = self.known(gathered.gathered.row(&self.store, &key))??;
         let object = object_in(number, &value);
@@ -496,7 +496,7 @@ impl<'a> Crank<'a> {
     pub fn remove_object(&self, number: u64) {
         if let Some(mut gathered) = self.gather() {
             let parts = &mut **gathered.gathered;
-            self.known(parts.write_holding(&self.store, &keys::object(number), None));
+            self.known(parts.write_holding(&self.store, &rooms::object(number), None));
             gathered.count_call(self);
         }
     }
@@ -520,9 +520,7 @@ impl<'a> Crank<'a> {
     ///
     /// Illegal, and dooms the crank: use after [`exit`](Self::exit).
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let gathered = self.look()?;
-        let key = keys::in_room(keys::PLAIN, key);
-        self.known(gathered.row(&self.store, &key))?
+        self.get_row(rooms::PLAIN, key)
     }
 
     /// Writes a row of the vat's store.
@@ -564,12 +562,12 @@ impl<'a> Crank<'a> {
     /// }
     /// ```
     pub fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor<'_, 'a> {
-        self.walk(keys::PLAIN, range)
+        self.walk(rooms::PLAIN, range)
     }
 
     /// Walks the rows whose keys begin with `prefix`.
     pub fn prefix(&self, prefix: &[u8]) -> Cursor<'_, 'a> {
-        self.walk_prefix(keys::PLAIN, prefix)
+        self.walk_prefix(rooms::PLAIN, prefix)
     }
 
     /// Writes a row whose value is encoded and may hold references. Such rows are apart from those
@@ -580,7 +578,7 @@ impl<'a> Crank<'a> {
     /// for [`set`](Self::set).
     pub fn set_holding<T: Serialize + ?Sized>(&self, key: &[u8], value: &T) {
         if self.check_key(key) {
-            self.set_in(keys::WITH_REFS, key, value);
+            self.set_in(rooms::WITH_REFS, key, value);
         }
     }
 
@@ -593,7 +591,7 @@ impl<'a> Crank<'a> {
     ///
     /// [`PayloadError::Decode`] when it is no `T`.
     pub fn get_holding<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, PayloadError> {
-        self.get_in(keys::WITH_REFS, key)
+        self.get_in(rooms::WITH_REFS, key)
     }
 
     /// Removes a row that [`set_holding`](Self::set_holding) wrote; one that is not there is no
@@ -602,23 +600,23 @@ impl<'a> Crank<'a> {
     /// Illegal, and dooms the crank: what is illegal for [`delete`](Self::delete).
     pub fn delete_holding(&self, key: &[u8]) {
         if self.check_key(key) {
-            self.delete_in(keys::WITH_REFS, key);
+            self.delete_in(rooms::WITH_REFS, key);
         }
     }
 
     pub(crate) fn set_combined<T: Serialize + ?Sized>(&self, key: &[u8], value: &T) {
-        self.set_in(keys::COMBINED, key, value);
+        self.set_in(rooms::COMBINED, key, value);
     }
 
     pub(crate) fn get_combined<T: DeserializeOwned>(
         &self,
         key: &[u8],
     ) -> Result<Option<T>, PayloadError> {
-        self.get_in(keys::COMBINED, key)
+        self.get_in(rooms::COMBINED, key)
     }
 
     pub(crate) fn delete_combined(&self, key: &[u8]) {
-        self.delete_in(keys::COMBINED, key);
+        self.delete_in(rooms::COMBINED, key);
     }
 
     fn set_in<T: Serialize + ?Sized>(&self, room: u8, key: &[u8], value: &T) {
@@ -631,7 +629,7 @@ impl<'a> Crank<'a> {
         let parts = &mut **gathered.gathered;
         let mut body = Vec::with_capacity(parts.args.len() + 1);
         Body::put(&mut body, &parts.slots, &parts.args);
-        let key = keys::in_room(room, key);
+        let key = rooms::in_room(room, key);
         self.known(parts.write_holding(&self.store, &key, Some(body)));
         gathered.count_call(self);
     }
@@ -640,14 +638,32 @@ impl<'a> Crank<'a> {
         let Some(mut gathered) = self.gather() else {
             return Ok(None);
         };
-        let key = keys::in_room(room, key);
+        let key = rooms::in_room(room, key);
         let row = self.known(gathered.gathered.row(&self.store, &key));
         row.flatten().map(|row| gathered.decode(&row)).transpose()
     }
 
+    /// The bytes of a row of a room.
+    pub(crate) fn get_row(&self, room: u8, key: &[u8]) -> Option<Vec<u8>> {
+        let gathered = self.look()?;
+        self.known(gathered.row(&self.store, &rooms::in_room(room, key)))?
+    }
+
+    /// The value of a row that holds references, which may then be used.
+    pub(crate) fn decode_row<T: DeserializeOwned>(&self, row: &[u8]) -> Result<T, PayloadError> {
+        match self.gather() {
+            Some(mut gathered) => gathered.decode(row),
+            None => Err(PayloadError::Decode {
+                len: row.len(),
+                type_name: std::any::type_name::<T>(),
+                why: "the crank is doomed".to_owned(),
+            }),
+        }
+    }
+
     fn delete_in(&self, room: u8, key: &[u8]) {
         if let Some(mut gathered) = self.gather() {
-            let key = keys::in_room(room, key);
+            let key = rooms::in_room(room, key);
             let parts = &mut **gathered.gathered;
             self.known(parts.write_holding(&self.store, &key, None));
             gathered.count_call(self);
@@ -661,13 +677,17 @@ impl<'a> Crank<'a> {
         range: R,
     ) -> HoldingCursor<'_, 'a, T> {
         HoldingCursor {
-            rows: self.walk(keys::WITH_REFS, range),
+            rows: self.walk(rooms::WITH_REFS, range),
             value: PhantomData,
         }
     }
 
-    fn walk<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, room: u8, range: R) -> Cursor<'_, 'a> {
-        let own = |bound: Bound<&K>| bound.map(|key| keys::in_room(room, key.as_ref()));
+    pub(crate) fn walk<K: AsRef<[u8]>, R: RangeBounds<K>>(
+        &self,
+        room: u8,
+        range: R,
+    ) -> Cursor<'_, 'a> {
+        let own = |bound: Bound<&K>| bound.map(|key| rooms::in_room(room, key.as_ref()));
         Cursor {
             crank: self,
             low: match own(range.start_bound()) {
@@ -683,8 +703,8 @@ impl<'a> Crank<'a> {
         }
     }
 
-    fn walk_prefix(&self, room: u8, prefix: &[u8]) -> Cursor<'_, 'a> {
-        let (low, high) = store::prefix_bounds(&keys::in_room(room, prefix));
+    pub(crate) fn walk_prefix(&self, room: u8, prefix: &[u8]) -> Cursor<'_, 'a> {
+        let (low, high) = store::prefix_bounds(&rooms::in_room(room, prefix));
         Cursor {
             crank: self,
             low,
@@ -724,7 +744,7 @@ impl<'a> Crank<'a> {
         };
         gathered
             .gathered
-            .write(&keys::in_room(keys::PLAIN, key), value);
+            .write(&rooms::in_room(rooms::PLAIN, key), value);
         gathered.count_call(self);
     }
 
@@ -1014,7 +1034,7 @@ impl<'a> Gathering<'_, 'a> {
         put_slots(&mut body, &gathered.slots);
         put_bytes(&mut body, kind.as_bytes());
         body.extend_from_slice(&gathered.args);
-        crank.known(gathered.write_holding(&crank.store, &keys::object(number), Some(body)));
+        crank.known(gathered.write_holding(&crank.store, &rooms::object(number), Some(body)));
         self.count_call(crank);
         true
     }

@@ -13,18 +13,20 @@
 
 mod body;
 pub mod codec;
+pub mod collections;
 mod combine;
 mod crank;
 mod delivery;
 mod held;
 mod ids;
-mod keys;
+mod key;
 mod limits;
 mod live;
 mod payload;
 pub mod record;
 mod reference;
 mod rejection;
+mod rooms;
 mod slots;
 mod store;
 mod vat;
@@ -38,11 +40,11 @@ pub use ids::{
     CrankNumber, DeliveryId, ObjectId, ObjectIdError, PromiseId, PromiseIdError, Seq, Time, VatId,
     VatIdError, VatNumber,
 };
-pub use keys::{ROOMS_THAT_HOLD, object_of_row, row_holds_references};
 pub use limits::{Limits, is_name};
 pub use live::{Finished, LiveVat, Progress, StoreUnread, Stored, Workspace};
 pub use payload::{Outcome, Payload, PayloadError};
 pub use reference::{Promise, Ref, Reference, Slot, Target, each_reference, sole_body};
 pub use rejection::{Cause, Rejection};
+pub use rooms::{ROOMS_THAT_HOLD, object_of_row, row_holds_references};
 pub use store::{Backing, Chunk, ChunkLimit, KeyBounds, Row, Store};
 pub use vat::{Answer, AnyKind, AnyVat, KindError, Kinds, Vat};

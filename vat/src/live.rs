@@ -20,11 +20,11 @@ use crate::delivery::{
 };
 use crate::held::Held;
 use crate::ids::{CrankNumber, ObjectId, PromiseId, Time, VatId, VatNumber};
-use crate::keys;
 use crate::payload::Payload;
 use crate::record::{Act, CrankEnd, CrankRecord, VatEnd};
 use crate::reference::{Reference, Slot, put_slots, replaced_all};
 use crate::rejection::{Cause, Rejection, cut};
+use crate::rooms;
 use crate::store::{self, Backing, Committed, Store, Tables, Unread, Walk};
 use crate::vat::{AnyKind, AnyVat};
 
@@ -572,7 +572,7 @@ impl LiveVat {
         }
         let state_changed = rewritten.is_some();
         let store = Committed::new(&self.store, self.id, space.tables.as_ref());
-        let index_of = keys::holders_of(promise);
+        let index_of = rooms::holders_of(promise);
         let mut at = store::prefix_bounds(&index_of);
         let mut walk = Walk::default();
         let gathered = &mut space.gathered;
@@ -697,8 +697,8 @@ fn next_held(
     walk: &mut Walk,
 ) -> Result<Option<store::Row>, Unread> {
     let bounds = (
-        std::ops::Bound::Included(&[keys::WITH_REFS][..]),
-        std::ops::Bound::Excluded(&[keys::PROMISES][..]),
+        std::ops::Bound::Included(&[rooms::WITH_REFS][..]),
+        std::ops::Bound::Excluded(&[rooms::PROMISES][..]),
     );
     walk.next(store, &gathered.writes, bounds, true)
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::crank::{Crank, Gathered, Shared};
 use crate::held::Held;
 use crate::ids::{DeliveryId, ObjectId, Seq, Time, VatNumber};
-use crate::{Kinds, Limits, Progress, keys};
+use crate::{Kinds, Limits, Progress, rooms};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -155,7 +155,7 @@ fn key(number: u8) -> Vec<u8> {
 
 /// The key under which a row of the vat's own stands in its store.
 fn stored(number: u8) -> Vec<u8> {
-    keys::in_room(keys::PLAIN, &key(number))
+    rooms::in_room(rooms::PLAIN, &key(number))
 }
 
 /// Values from nothing to some hundred bytes.
@@ -560,4 +560,33 @@ fn a_walk_passes_over_what_was_deleted_in_reads_of_whole_chunks() {
         assert_eq!(key, first.to_be_bytes());
         assert!(bench.fake.lock().reads - before <= 14);
     }
+}
+
+/// Runs deeds in a crank over an empty store.
+pub(crate) fn in_a_crank<R>(deeds: impl FnOnce(&Crank<'_>) -> Result<R, crate::Rejection>) -> R {
+    let (store, shared, mut gathered) = (Store::default(), shared(), Gathered::default());
+    let (before, nothing, none) = (Progress::default(), Held::default(), BTreeSet::new());
+    let cx = Crank {
+        id: VAT,
+        vat_number: VatNumber::new(1),
+        number: CrankNumber::new(1),
+        delivery: DeliveryId::new(Seq::new(1), 0),
+        now: Time::ZERO,
+        shared: &shared,
+        store: Committed::new(&store, VAT, None),
+        before: &before,
+        held: &nothing,
+        came: &nothing,
+        object: ObjectId::ROOT,
+        to_decide: &none,
+        gathered: RefCell::new(&mut gathered),
+        doom: RefCell::new(None),
+        doomed: Cell::new(false),
+        exit: Cell::new(None),
+        random: RefCell::new(None),
+        stays_on_its_thread: PhantomData,
+    };
+    let done = deeds(&cx).expect("no deed is rejected");
+    assert!(!cx.doomed.get(), "{:?}", cx.doom.take());
+    done
 }
