@@ -96,21 +96,27 @@ impl Gathered {
     }
 
     /// A row as it is after what was written here, over what was committed.
-    pub(crate) fn row(&self, store: &Committed<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, Unread> {
+    pub(crate) fn row(
+        &self,
+        store: Committed<'_>,
+        vat: VatId,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, Unread> {
         match self.writes.get(key) {
             Some(written) => Ok(written.as_deref().map(<[u8]>::to_vec)),
-            None => store.get(key),
+            None => store.get(vat, key),
         }
     }
 
     /// Writes or removes a row whose value holds references, and notes what that changes.
     pub(crate) fn write_holding(
         &mut self,
-        store: &Committed<'_>,
+        store: Committed<'_>,
+        vat: VatId,
         key: &[u8],
         value: Option<Vec<u8>>,
     ) -> Result<(), Unread> {
-        let old = self.row(store, key)?;
+        let old = self.row(store, vat, key)?;
         let mut promises: Vec<(PromiseId, bool)> = Vec::new();
         for (value, change) in [(&old, -1), (&value, 1)] {
             let Some(body) = value.as_deref().and_then(|value| Body::read(value).ok()) else {
@@ -475,7 +481,7 @@ impl<'a> Crank<'a> {
     pub fn read_object(&self, number: u64) -> Option<crate::Object> {
         let key = rooms::object(number);
         let mut gathered = self.gather()?;
-        let value = self.known(gathered.gathered.row(&self.store, &key))??;
+        let value = self.known(gathered.gathered.row(self.store, self.id, &key))??;
         let object = object_in(number, &value);
         let object = object.and_then(|(object, slots)| {
             gathered.gathered.read.add(&slots).ok()?;
@@ -496,7 +502,7 @@ impl<'a> Crank<'a> {
     pub fn remove_object(&self, number: u64) {
         if let Some(mut gathered) = self.gather() {
             let parts = &mut **gathered.gathered;
-            self.known(parts.write_holding(&self.store, &rooms::object(number), None));
+            self.known(parts.write_holding(self.store, self.id, &rooms::object(number), None));
             gathered.count_call(self);
         }
     }
@@ -630,7 +636,7 @@ impl<'a> Crank<'a> {
         let mut body = Vec::with_capacity(parts.args.len() + 1);
         Body::put(&mut body, &parts.slots, &parts.args);
         let key = rooms::in_room(room, key);
-        self.known(parts.write_holding(&self.store, &key, Some(body)));
+        self.known(parts.write_holding(self.store, self.id, &key, Some(body)));
         gathered.count_call(self);
     }
 
@@ -639,14 +645,14 @@ impl<'a> Crank<'a> {
             return Ok(None);
         };
         let key = rooms::in_room(room, key);
-        let row = self.known(gathered.gathered.row(&self.store, &key));
+        let row = self.known(gathered.gathered.row(self.store, self.id, &key));
         row.flatten().map(|row| gathered.decode(&row)).transpose()
     }
 
     /// The bytes of a row of a room.
     pub(crate) fn get_row(&self, room: u8, key: &[u8]) -> Option<Vec<u8>> {
         let gathered = self.look()?;
-        self.known(gathered.row(&self.store, &rooms::in_room(room, key)))?
+        self.known(gathered.row(self.store, self.id, &rooms::in_room(room, key)))?
     }
 
     /// The value of a row that holds references, which may then be used.
@@ -665,7 +671,7 @@ impl<'a> Crank<'a> {
         if let Some(mut gathered) = self.gather() {
             let key = rooms::in_room(room, key);
             let parts = &mut **gathered.gathered;
-            self.known(parts.write_holding(&self.store, &key, None));
+            self.known(parts.write_holding(self.store, self.id, &key, None));
             gathered.count_call(self);
         }
     }
@@ -1034,7 +1040,12 @@ impl<'a> Gathering<'_, 'a> {
         put_slots(&mut body, &gathered.slots);
         put_bytes(&mut body, kind.as_bytes());
         body.extend_from_slice(&gathered.args);
-        crank.known(gathered.write_holding(&crank.store, &rooms::object(number), Some(body)));
+        crank.known(gathered.write_holding(
+            crank.store,
+            crank.id,
+            &rooms::object(number),
+            Some(body),
+        ));
         self.count_call(crank);
         true
     }
@@ -1135,10 +1146,10 @@ impl Iterator for Cursor<'_, '_> {
             self.low.as_ref().map(|key| &key[..]),
             self.high.as_ref().map(|key| &key[..]),
         );
-        let store = &self.crank.store;
+        let (store, writes) = (self.crank.store, &gathered.writes);
         let next = self
             .walk
-            .next(store, &gathered.writes, bounds, self.forward);
+            .next(store, self.crank.id, writes, bounds, self.forward);
         let (mut key, value) = self.crank.known(next)??;
         let passed = Bound::Excluded(key.clone());
         key.remove(0);

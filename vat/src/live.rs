@@ -245,7 +245,9 @@ impl LiveVat {
         space: &mut Workspace,
     ) -> Result<Finished, StoreUnread> {
         let vat = self.id;
-        if let Some(tables) = &space.tables {
+        if let Some(tables) = &space.tables
+            && self.store.wants_room(tables)
+        {
             let made = self.store.make_room(vat, self.progress.crank, tables);
             made.map_err(|why| StoreUnread { vat, why })?;
         }
@@ -324,7 +326,7 @@ impl LiveVat {
             delivery: delivery.id(),
             now,
             shared,
-            store: Committed::new(&self.store, self.id, space.tables.as_ref()),
+            store: Committed::new(&self.store, space.tables.as_ref()),
             before: &self.progress,
             held: &self.held,
             came: &space.came,
@@ -436,10 +438,10 @@ impl LiveVat {
 
     /// Whether rows that hold references are left after what was written.
     fn rows_left(&self, space: &Workspace) -> Result<bool, String> {
-        let store = Committed::new(&self.store, self.id, space.tables.as_ref());
-        let next = next_held(&store, &space.gathered, &mut Walk::default());
+        let store = Committed::new(&self.store, space.tables.as_ref());
+        let next = next_held(store, self.id, &space.gathered, &mut Walk::default());
         next.map(|row| row.is_some())
-            .map_err(|unread| why(&store, unread))
+            .map_err(|unread| why(store, unread))
     }
 
     /// Takes over what a crank did that commits; says whether the state is another.
@@ -571,10 +573,10 @@ impl LiveVat {
             rewritten = Some((encoded, held));
         }
         let state_changed = rewritten.is_some();
-        let store = Committed::new(&self.store, self.id, space.tables.as_ref());
+        let store = Committed::new(&self.store, space.tables.as_ref());
         let index_of = rooms::holders_of(promise);
         let mut at = store::prefix_bounds(&index_of);
-        let mut walk = Walk::default();
+        let (id, mut walk) = (self.id, Walk::default());
         let gathered = &mut space.gathered;
         let mut rewrite = || {
             for _ in 0..ROWS_AT_ONCE {
@@ -582,11 +584,11 @@ impl LiveVat {
                     at.0.as_ref().map(|key| &key[..]),
                     at.1.as_ref().map(|key| &key[..]),
                 );
-                let Some((index, _)) = walk.next(&store, &gathered.writes, bounds, true)? else {
+                let Some((index, _)) = walk.next(store, id, &gathered.writes, bounds, true)? else {
                     break;
                 };
                 let key = &index[index_of.len()..];
-                let row = gathered.row(&store, key)?;
+                let row = gathered.row(store, id, key)?;
                 let body = row.as_deref().and_then(|row| Body::read(row).ok());
                 let new = body.and_then(|body| {
                     let slots = replaced_all(&body.to_slots().ok()?, promise, &by)?;
@@ -595,14 +597,14 @@ impl LiveVat {
                     Some(new)
                 });
                 match new {
-                    Some(new) => gathered.write_holding(&store, key, Some(new))?,
+                    Some(new) => gathered.write_holding(store, id, key, Some(new))?,
                     None => gathered.write(&index, None),
                 }
                 at.0 = std::ops::Bound::Excluded(index);
             }
             Ok(())
         };
-        rewrite().map_err(|unread| why(&store, unread))?;
+        rewrite().map_err(|unread| why(store, unread))?;
         if let Some((encoded, held)) = rewritten {
             self.encoded = encoded;
             self.held = held;
@@ -618,19 +620,19 @@ impl LiveVat {
 
     /// Lets go of some rows of a vat that has ended.
     fn clean(&mut self, space: &mut Workspace) -> Result<End, String> {
-        let store = Committed::new(&self.store, self.id, space.tables.as_ref());
+        let store = Committed::new(&self.store, space.tables.as_ref());
         let gathered = &mut space.gathered;
-        let mut walk = Walk::default();
+        let (id, mut walk) = (self.id, Walk::default());
         let mut let_go = || {
             for _ in 0..ROWS_AT_ONCE {
-                let Some((key, _)) = next_held(&store, gathered, &mut walk)? else {
+                let Some((key, _)) = next_held(store, id, gathered, &mut walk)? else {
                     return Ok(false);
                 };
-                gathered.write_holding(&store, &key, None)?;
+                gathered.write_holding(store, id, &key, None)?;
             }
-            Ok(next_held(&store, gathered, &mut walk)?.is_some())
+            Ok(next_held(store, id, gathered, &mut walk)?.is_some())
         };
-        let rows_left = let_go().map_err(|unread| why(&store, unread))?;
+        let rows_left = let_go().map_err(|unread| why(store, unread))?;
         self.take_row_changes(space);
         Ok(End::Cleaned { rows_left })
     }
@@ -692,7 +694,8 @@ impl LiveVat {
 
 /// The first row that holds references, after what was written.
 fn next_held(
-    store: &Committed<'_>,
+    store: Committed<'_>,
+    id: VatId,
     gathered: &Gathered,
     walk: &mut Walk,
 ) -> Result<Option<store::Row>, Unread> {
@@ -700,11 +703,11 @@ fn next_held(
         std::ops::Bound::Included(&[rooms::WITH_REFS][..]),
         std::ops::Bound::Excluded(&[rooms::PROMISES][..]),
     );
-    walk.next(store, &gathered.writes, bounds, true)
+    walk.next(store, id, &gathered.writes, bounds, true)
 }
 
 /// Why a row could not be read.
-fn why(store: &Committed<'_>, _: Unread) -> String {
+fn why(store: Committed<'_>, _: Unread) -> String {
     store.take_failure().unwrap_or_default()
 }
 

@@ -17,7 +17,6 @@ mod cache;
 mod partial;
 mod walk;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
@@ -152,13 +151,26 @@ impl Store {
         matches!(self.0, Held::Complete(_))
     }
 
+    /// Whether there is something that [`make_room`](Self::make_room) might let go.
+    #[inline]
+    pub(crate) fn wants_room(&self, tables: &Tables) -> bool {
+        match &self.0 {
+            Held::Complete(all) => {
+                let gone = all.deleted.as_ref();
+                all.bytes > tables.budget_bytes
+                    || gone.is_some_and(|gone| gone.bytes >= gone.enough_bytes)
+            }
+            Held::Partial(part) => part.bytes() > tables.budget_bytes,
+        }
+    }
+
     /// Makes room before the crank that follows `last`: what the tables are found to hold is let
     /// go where the store is above its budget.
     ///
     /// # Errors
     ///
     /// When the tables cannot be read. The store is as it was, or nearer to its budget.
-    #[inline]
+    #[cold]
     pub(crate) fn make_room(
         &mut self,
         vat: VatId,
@@ -173,8 +185,8 @@ impl Store {
                     return self.make_room(vat, last, tables);
                 }
                 match &mut all.deleted {
-                    Some(gone) if gone.bytes >= gone.enough_bytes => gone.forget(vat, tables),
-                    _ => Ok(()),
+                    Some(gone) => gone.forget(vat, tables),
+                    None => Ok(()),
                 }
             }
             Held::Partial(part) => part.make_room(vat, tables),
@@ -256,7 +268,6 @@ impl Complete {
 
 impl Deleted {
     /// Forgets what the tables no longer have.
-    #[cold]
     fn forget(&mut self, vat: VatId, tables: &Tables) -> Result<(), String> {
         let generation = tables.backing.generation();
         if self.generation != generation {
@@ -272,68 +283,39 @@ impl Deleted {
 }
 
 /// A store as one crank reads it: what was committed before.
+#[derive(Clone, Copy)]
 pub(crate) struct Committed<'a> {
     store: &'a Store,
-    vat: VatId,
     tables: Option<&'a Tables>,
-    /// Why a row could not be read.
-    failure: RefCell<Option<String>>,
-    /// Whether the tables are being read. It stays so when reading them panics, which must not
-    /// pass for a panic of the vat's.
-    reading: Cell<bool>,
 }
 
 impl<'a> Committed<'a> {
     #[inline]
-    pub(crate) const fn new(store: &'a Store, vat: VatId, tables: Option<&'a Tables>) -> Self {
-        Self {
-            store,
-            vat,
-            tables,
-            failure: RefCell::new(None),
-            reading: Cell::new(false),
-        }
+    pub(crate) const fn new(store: &'a Store, tables: Option<&'a Tables>) -> Self {
+        Self { store, tables }
     }
 
     /// Why what the crank did rests on something that could not be read, if it does.
     #[inline]
-    pub(crate) fn take_failure(&self) -> Option<String> {
-        if self.reading.get() {
-            return Some("reading the tables panicked".to_owned());
+    pub(crate) fn take_failure(self) -> Option<String> {
+        match &self.store.0 {
+            Held::Complete(_) => None,
+            Held::Partial(part) => part.take_failure(),
         }
-        self.failure.take()
     }
 
-    /// The value of a row; an error if it cannot be known, which stays with this.
+    /// The value of a row; an error if it cannot be known, which stays with the store until it is
+    /// taken.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Unread> {
+    pub(crate) fn get(self, vat: VatId, key: &[u8]) -> Result<Option<Vec<u8>>, Unread> {
         match &self.store.0 {
             Held::Complete(all) => Ok(all.rows.get(key).map(|value| value.to_vec())),
-            Held::Partial(part) => self.read(|tables| part.get(self.vat, key, tables)),
+            Held::Partial(part) => part.read(self.tables, |tables| part.get(vat, key, tables)),
         }
-    }
-
-    /// Reads the tables, and remembers when that fails. After a failure nothing is read any more.
-    fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R, String>) -> Result<R, Unread> {
-        let mut failure = self.failure.borrow_mut();
-        if failure.is_some() {
-            return Err(Unread);
-        }
-        let Some(tables) = self.tables else {
-            *failure = Some("a store is partly in memory, and no tables were given".to_owned());
-            return Err(Unread);
-        };
-        self.reading.set(true);
-        let found = read(tables);
-        self.reading.set(false);
-        found.map_err(|why| {
-            *failure = Some(why);
-            Unread
-        })
     }
 }
 
-/// Something could not be read; why is kept in [`Committed`].
+/// Something could not be read; why is kept in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unread;
 

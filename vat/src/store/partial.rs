@@ -1,11 +1,11 @@
 //! A store of which the tables hold a part that is not in memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::backing::Tables;
 use super::cache::Cache;
-use super::{Writes, row_bytes};
+use super::{Unread, Writes, row_bytes};
 use crate::ids::{CrankNumber, VatId};
 
 /// A row that the vat wrote: its value unless it deleted it, and the crank that did.
@@ -33,6 +33,11 @@ pub(super) struct Partial {
     cache: RefCell<Cache>,
     /// That of the tables when they were last asked what they hold.
     generation: Option<u64>,
+    /// Why a row could not be read in the crank that runs.
+    failure: RefCell<Option<String>>,
+    /// Whether the tables are being read. It stays so when reading them panics, which must not
+    /// pass for a panic of the vat's.
+    reading: Cell<bool>,
 }
 
 impl Partial {
@@ -48,6 +53,8 @@ impl Partial {
             newer,
             cache: RefCell::default(),
             generation: None,
+            failure: RefCell::default(),
+            reading: Cell::new(false),
         }
     }
 
@@ -58,6 +65,35 @@ impl Partial {
     /// What the budget leaves for rows that the tables hold.
     const fn cache_limit(&self, tables: &Tables) -> usize {
         tables.budget_bytes.saturating_sub(self.newer_bytes)
+    }
+
+    /// Reads the tables, and remembers when that fails. After a failure nothing is read any more.
+    pub(super) fn read<R>(
+        &self,
+        tables: Option<&Tables>,
+        read: impl FnOnce(&Tables) -> Result<R, String>,
+    ) -> Result<R, Unread> {
+        if self.reading.get() || self.failure.borrow().is_some() {
+            return Err(Unread);
+        }
+        self.reading.set(true);
+        let found = match tables {
+            Some(tables) => read(tables),
+            None => Err("it is not in memory whole, and no tables were given".to_owned()),
+        };
+        self.reading.set(false);
+        found.map_err(|why| {
+            *self.failure.borrow_mut() = Some(why);
+            Unread
+        })
+    }
+
+    /// Why something could not be read since this was last asked.
+    pub(super) fn take_failure(&self) -> Option<String> {
+        if self.reading.take() {
+            return Some("reading the tables panicked".to_owned());
+        }
+        self.failure.take()
     }
 
     pub(super) fn get(
@@ -94,9 +130,6 @@ impl Partial {
     }
 
     pub(super) fn make_room(&mut self, vat: VatId, tables: &Tables) -> Result<(), String> {
-        if self.bytes() <= tables.budget_bytes {
-            return Ok(());
-        }
         let generation = tables.backing.generation();
         if self.generation != Some(generation) && !self.newer.is_empty() {
             let included = tables.backing.included(vat)?;

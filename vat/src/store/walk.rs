@@ -36,7 +36,8 @@ impl Walk {
     #[inline]
     pub(crate) fn next(
         &mut self,
-        committed: &Committed<'_>,
+        committed: Committed<'_>,
+        vat: VatId,
         writes: &Writes,
         bounds: KeyBounds<'_>,
         forward: bool,
@@ -44,8 +45,9 @@ impl Walk {
         match &committed.store.0 {
             Held::Complete(all) => Ok(edge(&all.rows, writes, bounds, forward)
                 .map(|(key, value)| (key.to_vec(), value.to_vec()))),
-            Held::Partial(part) => committed
-                .read(|tables| self.step(part, committed.vat, tables, writes, bounds, forward)),
+            Held::Partial(part) => part.read(committed.tables, |tables| {
+                self.step(part, vat, tables, writes, bounds, forward)
+            }),
         }
     }
 
