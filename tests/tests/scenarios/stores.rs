@@ -351,7 +351,7 @@ fn a_row_that_cannot_be_read_stops_the_kernel_and_not_the_vat() {
             let _ = host.run_if_needed();
             match failed(&ticket) {
                 WaitError::Indeterminate(Poison::Store { vat: named, why }) => {
-                    assert_eq!(named, vat);
+                    assert_eq!(named, vat.vat());
                     assert!(why.contains("on purpose"), "{why}");
                 }
                 other => panic!("the vat is named: {other}"),
@@ -414,7 +414,7 @@ fn a_damaged_row_that_a_crank_asks_for_stops_the_kernel() {
     let ticket = host.tell(vat, &[Step::Get(numbered(100))]).unwrap();
     let why = failed(&ticket);
     assert!(
-        matches!(&why, WaitError::Indeterminate(Poison::Store { vat: named, .. }) if *named == vat),
+        matches!(&why, WaitError::Indeterminate(Poison::Store { vat: named, .. }) if *named == vat.vat()),
         "{why}"
     );
     assert!(host.into_kernel().close(PATIENCE).is_err());
