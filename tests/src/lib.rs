@@ -11,6 +11,8 @@ pub mod executor;
 pub mod gate;
 pub mod host;
 pub mod luck;
+pub mod pattern;
+pub mod players;
 pub mod scratch;
 pub mod watch;
 pub mod workload;
@@ -18,6 +20,7 @@ pub mod yard;
 
 pub use actor::{Actor, Said, Step};
 pub use gate::Gate;
-pub use host::{Host, PATIENCE, Shape, in_every_shape};
+pub use host::{Host, PATIENCE, Shape, in_each_order_with_one_and_four_workers, in_every_shape};
+pub use pattern::Pattern;
 pub use scratch::Scratch;
 pub use yard::Yard;

@@ -16,6 +16,7 @@ mod looking;
 mod names;
 mod opening;
 mod order;
+mod patterns;
 mod requests;
 mod stores;
 mod tickets;

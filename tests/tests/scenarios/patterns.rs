@@ -1,0 +1,541 @@
+//! Patterns of messages and promises, from a message with nothing in it to promises that cross.
+//!
+//! Their names are those of the message patterns of SwingSet, the kernel of the Agoric chain, which
+//! pin the same situations for vats there. Each is played with everybody in one vat, with alice
+//! apart from the others, and with each in a vat of their own; in both orders; with one and with
+//! four workers. In each of them references are counted again from nothing after every record, every
+//! crank commits that is not meant to be abandoned, and at the end, when all players have forgotten
+//! everything, nothing is left.
+
+use crankcase_tests::Pattern;
+use crankcase_tests::players::{
+    answer, ask, fulfil, object, on, promise, refuse, reject, remember, say, send, watch, watch_as,
+};
+
+#[test]
+fn a10_a_message_with_nothing_in_it() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b10", ""), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([on("b10", "", [say("called")])])
+    .says(&["bob: called", "alice: done"]);
+}
+
+#[test]
+fn a11_a_message_with_text() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b11", "'data'"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([on("b11", "d", [say("got {d}")])])
+    .says(&["bob: got data", "alice: done"]);
+}
+
+#[test]
+fn a12_a_message_with_a_record() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b12", "{key: 'value'}"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([on("b12", "d", [say("got {d.key}")])])
+    .says(&["bob: got value", "alice: done"]);
+}
+
+#[test]
+fn a20_an_object_of_the_senders_is_the_same_each_time() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b20_1", "amy"), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "",
+            [ask("r", "bob", "b20_2", "amy"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([
+        on("b20_1", "x", [say("got {x}")]),
+        on("b20_2", "y", [say("match {x == y}")]),
+    ])
+    .says(&["bob: got an object", "bob: match true", "alice: done"]);
+}
+
+#[test]
+fn a21_an_object_in_two_different_records_is_the_same() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b21_1", "{one: amy}"), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "",
+            [ask("r", "bob", "b21_2", "{two: amy}"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([
+        on("b21_1", "x", [say("got {x.one}")]),
+        on("b21_2", "y", [say("match {x.one == y.two}")]),
+    ])
+    .says(&["bob: got an object", "bob: match true", "alice: done"]);
+}
+
+#[test]
+fn a30_the_receiver_is_given_itself() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b30", "bob"), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "",
+            [ask("r", "bob", "b30", "bob"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([on("b30", "x", [say("got {x}, match {x == bob}")])])
+    .says(&[
+        "bob: got an object, match true",
+        "bob: got an object, match true",
+        "alice: done",
+    ]);
+}
+
+#[test]
+fn a31_the_receiver_is_given_another_object_of_its_own() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b31", "bert"), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "",
+            [ask("r", "bob", "b31", "bert"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .bob([on("b31", "x", [say("got {x}, match {x == bert}")])])
+    .says(&[
+        "bob: got an object, match true",
+        "bob: got an object, match true",
+        "alice: done",
+    ]);
+}
+
+#[test]
+fn a40_the_receiver_answers_with_itself() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b40", ""), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "r",
+            [ask("s", "bob", "b40", ""), watch("s", "done")],
+        ),
+        on("done", "s", [say("match {r == bob} {r == s}")]),
+    ])
+    .bob([on("b40", "", [answer("bob")])])
+    .says(&["alice: match true true"]);
+}
+
+#[test]
+fn a41_the_receiver_answers_with_another_object_that_is_known() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b41", ""), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "r",
+            [ask("s", "bob", "b41", ""), watch("s", "done")],
+        ),
+        on("done", "s", [say("match {r == bert} {r == s}")]),
+    ])
+    .bob([on("b41", "", [answer("bert")])])
+    .says(&["alice: match true true"]);
+}
+
+#[test]
+fn a42_the_receiver_answers_with_an_object_that_is_new() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b42", ""), watch("r", "again")],
+        ),
+        on(
+            "again",
+            "r",
+            [ask("s", "bob", "b42", ""), watch("s", "done")],
+        ),
+        on("done", "s", [say("got {r}, match {r == s}")]),
+    ])
+    .bob([on("b42", "", [answer("bill")])])
+    .says(&["alice: got an object, match true"]);
+}
+
+/// There are two ways to say no: an answer that is a rejected promise keeps what the crank did, and
+/// a crank that is abandoned keeps nothing of it.
+#[test]
+fn a43_the_receiver_says_no() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("r", "bob", "b43_answers", ""),
+                watch("r", "r"),
+                ask("s", "bob", "b43_refuses", ""),
+                watch("s", "s"),
+            ],
+        ),
+        on("r_rejected", "why", [say("rejected with {why}")]),
+        on("s_rejected", "why", [say("rejected with {why}")]),
+    ])
+    .bob([
+        on(
+            "b43_answers",
+            "",
+            [
+                say("answers"),
+                promise("q"),
+                reject("q", "nope"),
+                answer("q"),
+            ],
+        ),
+        on("b43_refuses", "", [say("refuses"), refuse("never")]),
+    ])
+    .refusals(1)
+    .says(&[
+        "bob: answers",
+        "alice: rejected with nope",
+        "alice: rejected with never",
+    ]);
+}
+
+#[test]
+fn a44_a_rejected_promise_inside_of_an_answer() {
+    Pattern::new([
+        on("start", "", [ask("r", "bob", "b44", ""), watch("r", "got")]),
+        on("got", "r", [say("got {r}"), watch("r.0", "inside")]),
+        on("inside_rejected", "why", [say("rejected with {why}")]),
+    ])
+    .bob([on(
+        "b44",
+        "",
+        [promise("q"), reject("q", "nope"), answer("[q]")],
+    )])
+    .says(&["alice: got a list of 1", "alice: rejected with nope"]);
+}
+
+#[test]
+fn a50_a_promise_of_text_inside_of_an_answer() {
+    Pattern::new([
+        on("start", "", [ask("r", "bob", "b50", ""), watch("r", "got")]),
+        on("got", "r", [watch("r.promise", "inside")]),
+        on("inside", "x", [say("got {x}")]),
+    ])
+    .bob([on(
+        "b50",
+        "",
+        [promise("q"), fulfil("q", "'data'"), answer("{promise: q}")],
+    )])
+    .says(&["alice: got data"]);
+}
+
+#[test]
+fn a51_a_promise_of_a_known_object_inside_of_an_answer() {
+    Pattern::new([
+        on("start", "", [ask("r", "bob", "b51", ""), watch("r", "got")]),
+        on("got", "r", [watch("r.promise", "inside")]),
+        on(
+            "inside",
+            "x",
+            [ask("y", "bob", "b51_2", ""), watch("y", "done")],
+        ),
+        on("done", "y", [say("got {x}, match {x == y} {x == bert}")]),
+    ])
+    .bob([
+        on(
+            "b51",
+            "",
+            [promise("q"), fulfil("q", "bert"), answer("{promise: q}")],
+        ),
+        on("b51_2", "", [answer("bert")]),
+    ])
+    .says(&["alice: got an object, match true true"]);
+}
+
+#[test]
+fn a52_a_promise_of_a_new_object_inside_of_an_answer() {
+    Pattern::new([
+        on("start", "", [ask("r", "bob", "b52", ""), watch("r", "got")]),
+        on("got", "r", [watch("r.promise", "inside")]),
+        on(
+            "inside",
+            "x",
+            [ask("y", "bob", "b52_2", ""), watch("y", "done")],
+        ),
+        on("done", "y", [say("got {x}, match {x == y}")]),
+    ])
+    .bob([
+        on(
+            "b52",
+            "",
+            [promise("q"), fulfil("q", "bill"), answer("{promise: q}")],
+        ),
+        on("b52_2", "", [answer("bill")]),
+    ])
+    .says(&["alice: got an object, match true"]);
+}
+
+#[test]
+fn a53_an_object_comes_home_in_a_promise_inside_of_an_answer() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b53", "amy"), watch("r", "got")],
+        ),
+        on("got", "r", [watch("r.promise", "inside")]),
+        on("inside", "x", [say("match {x == amy}")]),
+    ])
+    .bob([on(
+        "b53",
+        "x",
+        [promise("q"), fulfil("q", "x"), answer("{promise: q}")],
+    )])
+    .says(&["alice: match true"]);
+}
+
+#[test]
+fn a60_a_promise_that_is_resolved_after_it_was_sent() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                promise("p1"),
+                ask("p2", "bob", "b60", "{promise: p1}"),
+                fulfil("p1", "amy"),
+                watch("p2", "done"),
+            ],
+        ),
+        on("done", "x", [say("match {x == amy}")]),
+    ])
+    .bob([
+        on(
+            "b60",
+            "r",
+            [watch_as("a", "r.promise", "came"), answer("a")],
+        ),
+        on("came", "v", [answer("v")]),
+    ])
+    .says(&["alice: match true"]);
+}
+
+#[test]
+fn a61_a_promise_that_is_resolved_before_it_is_sent() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                promise("p1"),
+                fulfil("p1", "amy"),
+                ask("p2", "bob", "b61", "{promise: p1}"),
+                watch("p2", "done"),
+            ],
+        ),
+        on("done", "x", [say("match {x == amy}")]),
+    ])
+    .bob([
+        on(
+            "b61",
+            "r",
+            [watch_as("a", "r.promise", "came"), answer("a")],
+        ),
+        on("came", "v", [answer("v")]),
+    ])
+    .says(&["alice: match true"]);
+}
+
+#[test]
+fn a62_a_promise_of_the_receivers_that_it_fulfils_later() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b62_1", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [send("bob", "b62_2", ""), watch("r.promise", "inside")],
+        ),
+        on("inside", "x", [say("got {x}")]),
+    ])
+    .bob([
+        on("b62_1", "", [promise("q"), answer("{promise: q}")]),
+        on("b62_2", "", [fulfil("q", "bill")]),
+    ])
+    .says(&["alice: got an object"]);
+}
+
+#[test]
+fn a63_an_object_comes_home_in_a_promise_that_is_fulfilled_later() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b63_1", "amy"), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [send("bob", "b63_2", ""), watch("r.promise", "inside")],
+        ),
+        on("inside", "x", [say("match {x == amy}")]),
+    ])
+    .bob([
+        on("b63_1", "x", [promise("q"), answer("{promise: q}")]),
+        on("b63_2", "", [fulfil("q", "x")]),
+    ])
+    .says(&["alice: match true"]);
+}
+
+#[test]
+fn a64_promises_go_there_and_back() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                promise("y"),
+                ask("x", "bob", "b64_one", ""),
+                ask("r", "bob", "b64_two", "x, y"),
+                watch("r", "got"),
+            ],
+        ),
+        on(
+            "got",
+            "r",
+            [
+                remember("x2", "r.0"),
+                remember("y2", "r.1"),
+                send("bob", "b64_three", "amy"),
+                watch("x", "x"),
+            ],
+        ),
+        on("x", "v", [watch("x2", "x2")]),
+        on(
+            "x2",
+            "v2",
+            [
+                say("{amy == v} {v == v2}"),
+                fulfil("y", "alice"),
+                watch("y", "y"),
+            ],
+        ),
+        on("y", "w", [watch("y2", "y2")]),
+        on("y2", "w2", [say("{alice == w} {w == w2}")]),
+    ])
+    .bob([
+        on("b64_one", "", [promise("q"), answer("q")]),
+        on("b64_two", "a, b", [answer("[a, b]")]),
+        on("b64_three", "x", [fulfil("q", "x")]),
+    ])
+    .says(&["alice: true true", "alice: true true"]);
+}
+
+#[test]
+fn a65_a_promise_of_the_receivers_that_it_rejects_later() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b65_1", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [send("bob", "b65_2", ""), watch("r.promise", "inside")],
+        ),
+        on("inside_rejected", "why", [say("rejected with {why}")]),
+    ])
+    .bob([
+        on("b65_1", "", [promise("q"), answer("{promise: q}")]),
+        on("b65_2", "", [reject("q", "nope")]),
+    ])
+    .says(&["alice: rejected with nope"]);
+}
+
+#[test]
+fn a66_the_receiver_watches_the_outcome_of_a_message_that_it_will_get() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p1", "bob", "b66_wait", ""),
+                ask("p2", "p1", "two", ""),
+                ask("p3", "bob", "b66_watch", "p2"),
+                ask("r", "bob", "b66_flush", ""),
+                watch("r", "flushed"),
+            ],
+        ),
+        on(
+            "flushed",
+            "",
+            [send("bob", "b66_resolve", ""), watch("p1", "p1")],
+        ),
+        on("p1", "", [watch("p2", "p2")]),
+        on("p2", "", [watch("p3", "p3")]),
+        on("p3", "", [say("done")]),
+    ])
+    .bob([
+        on("b66_wait", "", [promise("q"), answer("q")]),
+        on("b66_watch", "p", [say("one"), watch("p", "resolved")]),
+        on("resolved", "res", [say("p2 is {res}")]),
+        on("b66_flush", "", []),
+        on(
+            "b66_resolve",
+            "",
+            [
+                object("t", [on("two", "", [say("two"), answer("'res'")])]),
+                fulfil("q", "t"),
+            ],
+        ),
+    ])
+    .says_with_causes(
+        &["bob: one", "bob: two", "bob: p2 is res", "alice: done"],
+        &[("bob: two", "alice: done")],
+    );
+}
