@@ -132,10 +132,8 @@ impl Pattern {
         let open = || {
             shape.open_with(scratch.dir(), |builder| {
                 let builder = builder.kind::<Player>(()).kind::<Scribe>(());
-                // Nothing here is about the disk, and there is much of it.
-                builder
-                    .clock(Clock::Manual)
-                    .durability(Durability::Buffered)
+                // Nothing here is about the disk.
+                builder.clock(Clock::Manual).durability(Durability::None)
             })
         };
         let host = open();

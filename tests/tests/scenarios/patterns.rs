@@ -9,7 +9,8 @@
 
 use crankcase_tests::Pattern;
 use crankcase_tests::players::{
-    answer, ask, fulfil, object, on, promise, refuse, reject, remember, say, send, watch, watch_as,
+    Part, answer, ask, fulfil, object, on, promise, refuse, reject, remember, say, send, watch,
+    watch_as,
 };
 
 #[test]
@@ -538,4 +539,405 @@ fn a66_the_receiver_watches_the_outcome_of_a_message_that_it_will_get() {
         &["bob: one", "bob: two", "bob: p2 is res", "alice: done"],
         &[("bob: two", "alice: done")],
     );
+}
+
+/// What waits in a promise waits in one line, messages and watches alike, in the order in which they
+/// came; there, watches are told first. So `pipe2`, which was sent before `p1` was watched, comes
+/// before alice is told of `p1`.
+#[test]
+fn a70_messages_to_the_outcomes_of_messages() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p1", "bob", "pipe1", ""),
+                ask("p2", "p1", "pipe2", ""),
+                ask("p3", "p2", "pipe3", ""),
+                watch("p1", "p1"),
+                watch("p2", "p2"),
+                watch("p3", "p3"),
+            ],
+        ),
+        on("p1", "", [say("p1")]),
+        on("p2", "", [say("p2")]),
+        on("p3", "", [say("p3")]),
+    ])
+    .bob([pipe1()])
+    .says_with_causes(&PIPES, &PIPE_CAUSES);
+}
+
+/// Answers with an object that answers with an object that answers with nothing.
+fn pipe1() -> Part {
+    let pipe3 = on("pipe3", "", [say("pipe3")]);
+    let pipe2 = [say("pipe2"), object("o3", [pipe3]), answer("o3")];
+    let pipe2 = on("pipe2", "", pipe2);
+    on(
+        "pipe1",
+        "",
+        [say("pipe1"), object("o2", [pipe2]), answer("o2")],
+    )
+}
+
+const PIPES: [&str; 6] = [
+    "bob: pipe1",
+    "bob: pipe2",
+    "alice: p1",
+    "bob: pipe3",
+    "alice: p2",
+    "alice: p3",
+];
+
+const PIPE_CAUSES: [(&str, &str); 3] = [
+    ("bob: pipe1", "alice: p1"),
+    ("bob: pipe2", "alice: p2"),
+    ("bob: pipe3", "alice: p3"),
+];
+
+/// When each promise is watched before the next message is sent to it, who watches is told first.
+#[test]
+fn a70_messages_to_outcomes_that_were_watched_before() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p1", "bob", "pipe1", ""),
+                watch("p1", "p1"),
+                ask("p2", "p1", "pipe2", ""),
+                watch("p2", "p2"),
+                ask("p3", "p2", "pipe3", ""),
+                watch("p3", "p3"),
+            ],
+        ),
+        on("p1", "", [say("p1")]),
+        on("p2", "", [say("p2")]),
+        on("p3", "", [say("p3")]),
+    ])
+    .bob([pipe1()])
+    .says_with_causes(
+        &[
+            "bob: pipe1",
+            "alice: p1",
+            "bob: pipe2",
+            "alice: p2",
+            "bob: pipe3",
+            "alice: p3",
+        ],
+        &PIPE_CAUSES,
+    );
+}
+
+#[test]
+fn a71_messages_to_outcomes_behind_a_promise_that_is_resolved_behind_them() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("px", "bob", "b71_get", ""),
+                ask("p1", "px", "pipe1", ""),
+                ask("p2", "p1", "pipe2", ""),
+                ask("p3", "p2", "pipe3", ""),
+                watch("p1", "p1"),
+                watch("p2", "p2"),
+                watch("p3", "p3"),
+                send("bob", "b71_resolve", ""),
+            ],
+        ),
+        on("p1", "", [say("p1")]),
+        on("p2", "", [say("p2")]),
+        on("p3", "", [say("p3")]),
+    ])
+    .bob([
+        on("b71_get", "", [promise("q"), answer("q")]),
+        on(
+            "b71_resolve",
+            "",
+            [object("x", [pipe1()]), fulfil("q", "x")],
+        ),
+    ])
+    .says_with_causes(&PIPES, &PIPE_CAUSES);
+}
+
+#[test]
+fn a72_messages_to_outcomes_that_have_long_waited_when_the_promise_is_resolved() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("px", "bob", "b72_get", ""),
+                ask("p1", "px", "pipe1", ""),
+                ask("p2", "p1", "pipe2", ""),
+                ask("p3", "p2", "pipe3", ""),
+                watch("p1", "p1"),
+                watch("p2", "p2"),
+                watch("p3", "p3"),
+                ask("r", "bob", "b72_wait", ""),
+                watch("r", "waited"),
+            ],
+        ),
+        on("waited", "", [send("bob", "b72_resolve", "")]),
+        on("p1", "", [say("p1")]),
+        on("p2", "", [say("p2")]),
+        on("p3", "", [say("p3")]),
+    ])
+    .bob([
+        on("b72_get", "", [promise("q"), answer("q")]),
+        on("b72_wait", "", []),
+        on(
+            "b72_resolve",
+            "",
+            [object("x", [pipe1()]), fulfil("q", "x")],
+        ),
+    ])
+    .says_with_causes(&PIPES, &PIPE_CAUSES);
+}
+
+#[test]
+fn a73_a_message_crosses_the_answer_that_says_where_it_goes() {
+    Pattern::new([on(
+        "start",
+        "",
+        [ask("p", "bob", "b73_one", ""), send("p", "two", "")],
+    )])
+    .bob([on(
+        "b73_one",
+        "",
+        [object("o", [on("two", "", [say("two")])]), answer("o")],
+    )])
+    .says(&["bob: two"]);
+}
+
+#[test]
+fn a80_a_message_to_a_promise_in_an_answer_that_comes_to_the_sender() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b80_one", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [
+                send("bob", "b80_two", "alice"),
+                send("r.0", "a80_three", "'calling alice'"),
+            ],
+        ),
+        on("a80_three", "text", [say("three, {text}")]),
+    ])
+    .bob([
+        on("b80_one", "", [promise("q"), answer("[q]")]),
+        on("b80_two", "x", [fulfil("q", "x")]),
+    ])
+    .says(&["alice: three, calling alice"]);
+}
+
+#[test]
+fn a81_a_promise_in_an_answer_is_sent_on_when_it_has_come_to_the_sender() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b81_one", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [
+                send("bob", "b81_two", "alice"),
+                send("bob", "b81_three", "alice, r.0"),
+            ],
+        ),
+        on("a81_four", "", [say("four")]),
+    ])
+    .bob([
+        on("b81_one", "", [promise("q"), answer("[q]")]),
+        on("b81_two", "x", [fulfil("q", "x")]),
+        on("b81_three", "a, p", [watch("p", "came")]),
+        on("came", "v", [say("{v == a}"), send("p", "a81_four", "")]),
+    ])
+    .says(&["bob: true", "alice: four"]);
+}
+
+#[test]
+fn a82_a_message_to_a_promise_in_an_answer_that_comes_to_an_object_of_the_receivers() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b82_one", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [send("bob", "b82_two", ""), send("r.0", "log", "'three'")],
+        ),
+    ])
+    .bob([
+        on("b82_one", "", [promise("q"), answer("[q]")]),
+        on("b82_two", "", [fulfil("q", "bill")]),
+    ])
+    .says(&["bill: three"]);
+}
+
+#[test]
+fn a83_a_promise_in_an_answer_is_sent_back_when_it_has_come_to_an_object_there() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b83_one", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [send("bob", "b83_two", ""), send("bob", "b83_three", "r.0")],
+        ),
+    ])
+    .bob([
+        on("b83_one", "", [promise("q"), answer("[q]")]),
+        on("b83_two", "", [fulfil("q", "bill")]),
+        on("b83_three", "p", [watch("p", "came")]),
+        on(
+            "came",
+            "v",
+            [say("{v == bill}"), send("p", "log", "'three'")],
+        ),
+    ])
+    .says(&["bob: true", "bill: three"]);
+}
+
+#[test]
+fn a84_a_message_to_an_outcome_that_comes_to_the_sender() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p", "bob", "b84_one", ""),
+                send("bob", "b84_two", "alice"),
+                send("p", "a84_three", "'calling alice'"),
+            ],
+        ),
+        on("a84_three", "text", [say("three, {text}")]),
+    ])
+    .bob([
+        on("b84_one", "", [promise("q"), answer("q")]),
+        on("b84_two", "x", [fulfil("q", "x")]),
+    ])
+    .says(&["alice: three, calling alice"]);
+}
+
+#[test]
+fn a85_an_outcome_is_sent_on_when_it_has_come_to_the_sender() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p", "bob", "b85_one", ""),
+                send("bob", "b85_two", "alice"),
+                send("bob", "b85_three", "alice, p"),
+            ],
+        ),
+        on("a85_four", "", [say("four")]),
+    ])
+    .bob([
+        on("b85_one", "", [promise("q"), answer("q")]),
+        on("b85_two", "x", [fulfil("q", "x")]),
+        on("b85_three", "a, p", [watch("p", "came")]),
+        on("came", "v", [say("{v == a}"), send("p", "a85_four", "")]),
+    ])
+    .says(&["bob: true", "alice: four"]);
+}
+
+#[test]
+fn a86_a_message_to_an_outcome_that_comes_to_an_object_of_the_receivers() {
+    Pattern::new([on(
+        "start",
+        "",
+        [
+            ask("p", "bob", "b86_one", ""),
+            send("bob", "b86_two", ""),
+            send("p", "log", "'three'"),
+        ],
+    )])
+    .bob([
+        on("b86_one", "", [promise("q"), answer("q")]),
+        on("b86_two", "", [fulfil("q", "bill")]),
+    ])
+    .says(&["bill: three"]);
+}
+
+#[test]
+fn a87_an_outcome_is_sent_back_when_it_has_come_to_an_object_there() {
+    Pattern::new([on(
+        "start",
+        "",
+        [
+            ask("p", "bob", "b87_one", ""),
+            send("bob", "b87_two", ""),
+            send("bob", "b87_three", "p"),
+        ],
+    )])
+    .bob([
+        on("b87_one", "", [promise("q"), answer("q")]),
+        on("b87_two", "", [fulfil("q", "bill")]),
+        on("b87_three", "p", [watch("p", "came")]),
+        on(
+            "came",
+            "v",
+            [say("{v == bill}"), send("p", "log", "'three'")],
+        ),
+    ])
+    .says(&["bob: true", "bill: three"]);
+}
+
+#[test]
+fn a90_a_third_is_given_an_object_of_the_seconds() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "carol", "c90", "bert"), watch("r", "done")],
+        ),
+        on("done", "", [say("done")]),
+    ])
+    .carol([on(
+        "c90",
+        "x",
+        [say("got {x}"), send("x", "log", "'hi bert'")],
+    )])
+    .says_with_causes(
+        &["carol: got an object", "bert: hi bert", "alice: done"],
+        &[
+            ("carol: got an object", "bert: hi bert"),
+            ("carol: got an object", "alice: done"),
+        ],
+    );
+}
+
+#[test]
+fn a91_a_third_is_given_a_promise_that_comes_to_an_object_of_the_seconds() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                promise("p"),
+                ask("r", "carol", "c91", "p"),
+                watch("r", "sent"),
+            ],
+        ),
+        on("sent", "", [say("fulfils"), fulfil("p", "bert")]),
+    ])
+    .carol([on(
+        "c91",
+        "p",
+        [say("got {p}"), send("p", "log", "'hi bert'")],
+    )])
+    .says(&["carol: got a promise", "alice: fulfils", "bert: hi bert"]);
 }
