@@ -61,6 +61,8 @@ pub(crate) struct Gathered {
     pub(crate) read: Held,
     /// How much more or less often rows of the store hold references.
     pub(crate) row_changes: Vec<(Reference, i64)>,
+    /// Promises that stand for themselves in rows and in the state, and did not there before.
+    pub(crate) fresh: Vec<PromiseId>,
     /// Own objects that were given away.
     pub(crate) given_away: Vec<u64>,
     /// Arguments on their way into `acts`.
@@ -81,6 +83,7 @@ impl Gathered {
         self.decided.clear();
         self.read.clear();
         self.row_changes.clear();
+        self.fresh.clear();
         self.given_away.clear();
         self.args.clear();
         self.slots.clear();
@@ -117,23 +120,29 @@ impl Gathered {
         value: Option<Vec<u8>>,
     ) -> Result<(), Unread> {
         let old = self.row(store, vat, key)?;
-        let mut promises: Vec<(PromiseId, bool)> = Vec::new();
-        for (value, change) in [(&old, -1), (&value, 1)] {
+        let mut promises = [Vec::new(), Vec::new()];
+        for (at, (value, change)) in [(&old, -1), (&value, 1)].into_iter().enumerate() {
             let Some(body) = value.as_deref().and_then(|value| Body::read(value).ok()) else {
                 continue;
             };
             // Only bodies are written here, and what is read back is what was written.
             let _ = body.each_reference(&mut |reference| {
                 self.row_changes.push((reference, change));
-                if let Reference::Promise(promise) = reference {
-                    promises.push((promise, change > 0));
-                }
             });
+            promises[at].extend(body.slots().filter_map(|slot| match slot {
+                Ok(Slot::Promise(promise)) => Some(promise),
+                _ => None,
+            }));
         }
-        for (promise, holds) in promises {
-            let value: Option<&[u8]> = if holds { Some(&[]) } else { None };
-            self.write(&rooms::holder(promise, key), value);
+        let [before, after] = promises;
+        for promise in &before {
+            self.write(&rooms::holder(*promise, key), None);
         }
+        for promise in &after {
+            self.write(&rooms::holder(*promise, key), Some(&[]));
+        }
+        let fresh = after.into_iter().filter(|new| !before.contains(new));
+        self.fresh.extend(fresh);
         self.write(key, value.as_deref());
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::held::Held;
 use crate::ids::{CrankNumber, ObjectId, PromiseId, Time, VatId, VatNumber};
 use crate::payload::Payload;
 use crate::record::{Act, CrankEnd, CrankRecord, VatEnd};
-use crate::reference::{Reference, Slot, put_slots, replaced_all};
+use crate::reference::{Reference, Slot, check_depth, put_slots, replaced};
 use crate::rejection::{Cause, Rejection, cut};
 use crate::rooms;
 use crate::store::{self, Backing, Committed, Store, Tables, Unread, Walk};
@@ -498,6 +498,7 @@ impl LiveVat {
             }
             space.state.extend_from_slice(&space.bytes);
             if space.state != self.encoded || !self.started {
+                note_fresh(&mut gathered.fresh, &self.encoded, &space.slots);
                 if !space.slots.is_empty() || !self.held.list().is_empty() {
                     space.held.clear();
                     // They were walked when they were checked.
@@ -529,6 +530,7 @@ impl LiveVat {
     #[cold]
     fn abandon(&mut self, space: &mut Workspace, vat_ended: bool) {
         self.value_dropped();
+        space.gathered.fresh.clear();
         if vat_ended {
             for held in self.held.list() {
                 note_change(&mut space.changes, self.id, *held, -1);
@@ -556,10 +558,14 @@ impl LiveVat {
             return Ok(End::NOTHING);
         };
         let by = Slot::of_resolution(resolution, &read);
+        // What no vat could make itself would doom every later crank of this one.
+        if check_depth(std::slice::from_ref(&by)).is_err() {
+            return Ok(End::NOTHING);
+        }
         let mut rewritten = None;
         if let Ok(body) = Body::read(&self.encoded)
             && let Ok(slots) = body.to_slots()
-            && let Some(slots) = replaced_all(&slots, promise, &by)
+            && let Some(slots) = replaced(&slots, promise, &by)
         {
             let (mut encoded, mut held) = (Vec::new(), Held::default());
             Body::put(&mut encoded, &slots, body.bytes());
@@ -585,13 +591,13 @@ impl LiveVat {
                     at.1.as_ref().map(|key| &key[..]),
                 );
                 let Some((index, _)) = walk.next(store, id, &gathered.writes, bounds, true)? else {
-                    break;
+                    return Ok(());
                 };
                 let key = &index[index_of.len()..];
                 let row = gathered.row(store, id, key)?;
                 let body = row.as_deref().and_then(|row| Body::read(row).ok());
                 let new = body.and_then(|body| {
-                    let slots = replaced_all(&body.to_slots().ok()?, promise, &by)?;
+                    let slots = replaced(&body.to_slots().ok()?, promise, &by)?;
                     let mut new = Vec::new();
                     Body::put(&mut new, &slots, body.bytes());
                     Some(new)
@@ -602,6 +608,8 @@ impl LiveVat {
                 }
                 at.0 = std::ops::Bound::Excluded(index);
             }
+            // So that it is told again, and goes on.
+            gathered.fresh.push(promise);
             Ok(())
         };
         rewrite().map_err(|unread| why(store, unread))?;
@@ -658,7 +666,7 @@ impl LiveVat {
             self.store.commit(number, writes, space.tables.is_some());
         }
         if !space.changes.is_empty() {
-            write_changes(&mut space.changes, &mut space.acts);
+            write_changes(&mut space.changes, &space.gathered.fresh, &mut space.acts);
         }
         if !space.arrived.is_empty() {
             write_taken(&space.arrived, &mut space.acts);
@@ -748,9 +756,28 @@ fn note_change(changes: &mut Vec<(Reference, i64)>, id: VatId, reference: Refere
     }
 }
 
+/// Notes the promises that stand in a new state for themselves and did not in the old one.
+#[inline]
+fn note_fresh(fresh: &mut Vec<PromiseId>, old: &[u8], new: &[Slot]) {
+    if !new.iter().any(|slot| matches!(slot, Slot::Promise(_))) {
+        return;
+    }
+    // Before its start a vat has no state.
+    let old = Body::read(old).and_then(|old| old.to_slots());
+    let old = old.unwrap_or_default();
+    fresh.extend(new.iter().filter_map(|slot| match slot {
+        Slot::Promise(promise) if !old.contains(slot) => Some(*promise),
+        _ => None,
+    }));
+}
+
 /// Writes what the vat holds more and less often, once for each reference, in their order.
+///
+/// A vat is told what a promise came to when it comes to hold it. One that is `fresh` stands where
+/// it can be replaced and did not stand there before; if it was held elsewhere and the sum does not
+/// show it, it is taken up once more and let go of as often.
 #[cold]
-fn write_changes(changes: &mut [(Reference, i64)], acts: &mut Vec<u8>) {
+fn write_changes(changes: &mut [(Reference, i64)], fresh: &[PromiseId], acts: &mut Vec<u8>) {
     changes.sort_unstable();
     let mut rest = &changes[..];
     while let Some(&(reference, _)) = rest.first() {
@@ -759,7 +786,18 @@ fn write_changes(changes: &mut [(Reference, i64)], acts: &mut Vec<u8>) {
         rest = &rest[many..];
         let what = Slot::from(reference);
         let times = sum.unsigned_abs();
+        let is_fresh = |promise: &PromiseId| Reference::Promise(*promise) == reference;
         match sum {
+            ..=0 if fresh.iter().any(is_fresh) => {
+                let taken_up = what.clone();
+                Act::Keep {
+                    what: taken_up,
+                    times: 1,
+                }
+                .write(acts);
+                let times = times + 1;
+                Act::LetGo { what, times }.write(acts);
+            }
             0 => {}
             1.. => Act::Keep { what, times }.write(acts),
             _ => Act::LetGo { what, times }.write(acts),

@@ -241,39 +241,16 @@ pub(crate) fn check_depth(slots: &[Slot]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// The slot with a promise that came to its end replaced by what stands for that; nothing when it
-/// does not stand in it.
-pub(crate) fn replaced(slot: &Slot, promise: PromiseId, by: &Slot) -> Option<Slot> {
-    match slot {
-        Slot::Promise(found) if *found == promise => Some(by.clone()),
-        Slot::Settled(resolution) => {
-            let Ok(Resolution::Value(body)) = Resolution::read(resolution) else {
-                return None;
-            };
-            let slots = body.to_slots().ok()?;
-            let replaced = replaced_all(&slots, promise, by)?;
-            let mut out = vec![0];
-            Body::put(&mut out, &replaced, body.bytes());
-            Some(Slot::Settled(out.into()))
-        }
-        _ => None,
-    }
-}
-
-/// The slots with a promise replaced; nothing when it does not stand in them.
-pub(crate) fn replaced_all(slots: &[Slot], promise: PromiseId, by: &Slot) -> Option<Vec<Slot>> {
-    let mut found = false;
-    let slots = slots
-        .iter()
-        .map(|slot| match replaced(slot, promise, by) {
-            Some(new) => {
-                found = true;
-                new
-            }
-            None => slot.clone(),
-        })
-        .collect();
-    found.then_some(slots)
+/// The slots with a promise replaced that came to its end; nothing when it does not stand in them.
+///
+/// What stands inside of what other promises came to is left as it is. There it may stand in a
+/// circle, or in more places than there is room for, and would never come to an end.
+pub(crate) fn replaced(slots: &[Slot], promise: PromiseId, by: &Slot) -> Option<Vec<Slot>> {
+    let old = Slot::Promise(promise);
+    let new = |slot: &Slot| if *slot == old { by } else { slot }.clone();
+    slots
+        .contains(&old)
+        .then(|| slots.iter().map(new).collect())
 }
 
 /// A reference on its way between a value and the list beside the bytes: its kind and its numbers,
@@ -454,7 +431,8 @@ impl<'de> Deserialize<'de> for Ref {
 /// It can be sent to at once: messages wait in it, in order, and follow it to the object that it
 /// comes to. It can be passed on and kept like a [`Ref`], and [watched](crate::Crank::watch). One
 /// that a vat keeps becomes, in its hands, what it came to: an object, another promise, or its
-/// [outcome](Self::outcome).
+/// [outcome](Self::outcome). Promises inside of that outcome are as they were, until the vat keeps
+/// them for themselves.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Promise(Slot);
 

@@ -32,7 +32,7 @@ pub(super) struct Work {
     to_look_at: Vec<PromiseId>,
     /// Objects that are held by nobody, unless that has changed since.
     unheld: Vec<ObjectId>,
-    /// Vats that have come to keep a promise that had come to its end, or keep it still.
+    /// Vats that have come to keep a promise that had come to its end.
     to_tell: Vec<(PromiseId, VatId)>,
     /// Objects whose owners have heard that nobody holds them.
     heard: Vec<ObjectId>,
@@ -252,7 +252,6 @@ impl State {
                     && let Some(holder) = entry.holder_mut(vat)
                 {
                     holder.told = false;
-                    self.work.to_tell.push((promise, vat));
                 }
             }
             Item::Dropped { object, .. } => {

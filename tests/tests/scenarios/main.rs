@@ -18,5 +18,6 @@ mod opening;
 mod order;
 mod patterns;
 mod requests;
+mod settling;
 mod stores;
 mod tickets;

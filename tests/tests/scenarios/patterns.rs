@@ -941,3 +941,72 @@ fn a91_a_third_is_given_a_promise_that_comes_to_an_object_of_the_seconds() {
     )])
     .says(&["carol: got a promise", "alice: fulfils", "bert: hi bert"]);
 }
+
+/// A promise that a vat keeps becomes what it came to in the vat's hands, so alice compares while
+/// she is told, before that. Promises that hold each other are held for ever: nothing looks for
+/// circles.
+#[test]
+fn a100_two_promises_come_to_each_other() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "b100_1", ""), watch("r", "one")],
+        ),
+        on(
+            "one",
+            "r",
+            [
+                remember("pa", "r.0"),
+                ask("r", "bob", "b100_2", ""),
+                watch("r", "two"),
+            ],
+        ),
+        on(
+            "two",
+            "r",
+            [
+                remember("pb", "r.0"),
+                watch("pa", "a"),
+                watch("pb", "b"),
+                send("bob", "b100_3", "[pa], [pb]"),
+            ],
+        ),
+        on(
+            "a",
+            "va",
+            [
+                say("{va.0 == pb}"),
+                remember("pa2", "va.0"),
+                watch("pa2", "a2"),
+            ],
+        ),
+        on(
+            "b",
+            "vb",
+            [
+                say("{vb.0 == pa}"),
+                remember("pb2", "vb.0"),
+                watch("pb2", "b2"),
+            ],
+        ),
+        on("a2", "va2", [say("in it is {va2.0}"), watch("va2.0", "a3")]),
+        on("b2", "vb2", [say("in it is {vb2.0}"), watch("vb2.0", "b3")]),
+        on("a3", "va3", [say("in it is {va3}")]),
+        on("b3", "vb3", [say("in it is {vb3}")]),
+    ])
+    .bob([
+        on("b100_1", "", [promise("p1"), answer("[p1]")]),
+        on("b100_2", "", [promise("p2"), answer("[p2]")]),
+        on("b100_3", "a, b", [fulfil("p1", "b"), fulfil("p2", "a")]),
+    ])
+    .promises_left(2)
+    .says(&[
+        "alice: true",
+        "alice: true",
+        "alice: in it is a promise",
+        "alice: in it is a promise",
+        "alice: in it is a list of 1",
+        "alice: in it is a list of 1",
+    ]);
+}

@@ -1,0 +1,178 @@
+//! What a vat keeps becomes what it came to, as far as that can be kept.
+
+use crankcase::{Answer, Crank, Message, Payload, Promise, Ref, Rejection, Vat};
+use crankcase_tests::players::{answer, ask, fulfil, on, promise, remember, say, send, watch};
+use crankcase_tests::{Pattern, Scratch, in_every_shape};
+use serde::{Deserialize, Serialize};
+
+#[test]
+fn a_promise_inside_of_an_outcome_is_settled_once_it_is_kept_for_itself() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("r", "bob", "give", ""),
+                ask("s", "bob", "wait", ""),
+                watch("s", "later"),
+            ],
+        ),
+        on("later", "", [say("r is {r}"), watch("r", "got")]),
+        // What was held inside of r is held for itself from here on, and as often as before.
+        on(
+            "got",
+            "v",
+            [
+                remember("r", "'nothing'"),
+                say("in it is {v.0}"),
+                ask("s", "bob", "wait", ""),
+                watch("s", "at_last"),
+            ],
+        ),
+        on("at_last", "", [say("it is {v.0} now")]),
+    ])
+    .bob([
+        on(
+            "give",
+            "",
+            [promise("q"), fulfil("q", "'text'"), answer("[q]")],
+        ),
+        on("wait", "", []),
+    ])
+    .says(&[
+        "alice: r is a settled promise",
+        "alice: in it is a promise",
+        "alice: it is a settled promise now",
+    ]);
+}
+
+/// Were it all put where the promise was kept, it would be 2⁴⁰ texts.
+#[test]
+fn a_promise_of_ever_more_promises_is_kept_in_little_room() {
+    let mut plays = vec![promise("p0")];
+    for depth in 0..40 {
+        let (this, next) = (format!("p{depth}"), format!("p{}", depth + 1));
+        plays.push(promise(&next));
+        plays.push(fulfil(&this, &format!("[{next}, {next}]")));
+    }
+    plays.extend([fulfil("p40", "'the end'"), answer("{promise: p0}")]);
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [ask("r", "bob", "give", ""), watch("r", "got")],
+        ),
+        on(
+            "got",
+            "r",
+            [ask("s", "bob", "wait", ""), watch("s", "later")],
+        ),
+        on(
+            "later",
+            "",
+            [say("got {r.promise}"), watch("r.promise", "in_it")],
+        ),
+        on("in_it", "v", [say("in it is {v}")]),
+    ])
+    .bob([on("give", "", plays), on("wait", "", [])])
+    .says(&[
+        "alice: got a settled promise",
+        "alice: in it is a list of 2",
+    ]);
+}
+
+/// Promises that came to their end may be wrapped in each other up to a bound. A vat that has
+/// wrapped what it keeps up to there keeps the promise, and goes on.
+#[test]
+fn a_vat_wraps_what_it_keeps_for_ever() {
+    let parts = (0..70).map(|number| {
+        let (this, next) = (format!("wrap{number}"), format!("wrap{}", number + 1));
+        on(&this, "", [ask("r", "bob", "wrap", ""), watch("r", &next)])
+    });
+    let mut parts: Vec<_> = parts.collect();
+    parts.push(on(
+        "start",
+        "",
+        [ask("r", "bob", "begin", ""), watch("r", "wrap0")],
+    ));
+    parts.push(on("wrap70", "", [send("bob", "end", "")]));
+    Pattern::new(parts)
+        .bob([
+            on("begin", "", [remember("x", "'core'")]),
+            on(
+                "wrap",
+                "",
+                [promise("q"), fulfil("q", "[x]"), remember("x", "q")],
+            ),
+            on("end", "", [say("x is {x}")]),
+        ])
+        .says(&["bob: x is a settled promise"]);
+}
+
+/// A vat that keeps a promise of its own in many rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Shelf;
+
+const ROWS: u16 = 600;
+
+impl Vat for Shelf {
+    const KIND: &'static str = "shelf";
+    const VERSION: u32 = 1;
+    type Env = ();
+
+    fn create(_cx: &Crank<'_>, _env: &(), _start: &Message<'_>) -> Result<Self, Rejection> {
+        Ok(Self)
+    }
+
+    fn receive(&mut self, cx: &Crank<'_>, _env: &(), message: &Message<'_>) -> Answer {
+        let row = |number: u16| number.to_be_bytes();
+        match message.method() {
+            "fill" => {
+                let promise = cx.promise();
+                (0..ROWS).for_each(|number| cx.set_holding(&row(number), &promise));
+            }
+            "fulfil" => {
+                let promise: Promise = cx.get_holding(&row(0))?.expect("the shelf is full");
+                match message.args()? {
+                    true => cx.fulfil(&promise, &(&promise, "and more")),
+                    false => cx.fulfil(&promise, "text"),
+                }
+            }
+            "settled" => {
+                let rows = cx.range_holding::<Promise, &[u8], _>(..);
+                let known = rows.filter(
+                    |(_, promise)| matches!(promise, Ok(promise) if promise.outcome().is_some()),
+                );
+                return Ok(Payload::of(&(known.count() as u64))?);
+            }
+            "clear" => (0..ROWS).for_each(|number| cx.delete_holding(&row(number))),
+            other => return Err(Rejection::new("no_such_method", other)),
+        }
+        Ok(Payload::empty())
+    }
+}
+
+#[test]
+fn a_promise_in_more_rows_than_one_crank_rewrites_is_settled_in_all_of_them() {
+    in_every_shape(|shape| {
+        for holds_itself in [false, true] {
+            let scratch = Scratch::new();
+            let host = shape.open_with(scratch.dir(), |builder| builder.kind::<Shelf>(()));
+            let shelf = host.settled(&host.spawn("shelf", &()).unwrap()).unwrap();
+            let tell = |method: &str, what: bool| {
+                let told = host.send(Ref::to(shelf), method, &what).unwrap();
+                let told = host.settled(&told).expect("the shelf does as it is told");
+                host.idle();
+                told
+            };
+            tell("fill", false);
+            assert_eq!(tell("settled", false).decode::<u64>().unwrap(), 0);
+            tell("fulfil", holds_itself);
+            let settled = tell("settled", false).decode::<u64>().unwrap();
+            assert_eq!(settled, u64::from(ROWS), "holds itself: {holds_itself}");
+            tell("clear", false);
+            assert_eq!(host.stats().promises, u64::from(holds_itself));
+            host.close();
+        }
+    });
+}
