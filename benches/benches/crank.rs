@@ -3,12 +3,12 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use crankcase_benches::actor::vat_of;
-use crankcase_benches::workloads::{Actor, Method, Note, Workload};
+use crankcase_benches::actor::{Member, vat_of};
+use crankcase_benches::workloads::{Args, Method, Workload};
 use crankcase_vat::record::{Act, Record};
 use crankcase_vat::{
-    Delivery, DeliveryId, Kinds, Limits, LiveVat, Payload, Seq, Shared, Time, Vat, VatNumber,
-    Workspace,
+    Body, Delivery, DeliveryId, Kinds, Limits, LiveVat, ObjectId, Payload, Ref, Seq, Shared, Slot,
+    Time, Vat, VatNumber, Workspace,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -23,20 +23,27 @@ struct Bed {
 fn delivery(act: &Act<'_>) -> Delivery {
     let mut record = Vec::new();
     act.write(&mut record);
-    Delivery::new(
+    Delivery::of_act(
         DeliveryId::new(Seq::new(1), 0),
         Time::ZERO,
+        false,
         record.into(),
         0,
-        false,
     )
+}
+
+/// A payload as it stands in an act.
+fn body(payload: &Payload) -> Vec<u8> {
+    let mut raw = Vec::new();
+    Body::put(&mut raw, payload.slots(), payload.bytes());
+    raw
 }
 
 impl Bed {
     fn new() -> Self {
         let mut kinds = Kinds::new();
-        kinds.add::<Actor>(()).expect("the only kind has no rival");
-        let kind = Arc::clone(kinds.get(Actor::KIND).expect("it was added above"));
+        kinds.add::<Member>(()).expect("the only kind has no rival");
+        let kind = Arc::clone(kinds.get(Member::KIND).expect("it was added above"));
         let shared = Shared {
             kinds,
             limits: Limits::default(),
@@ -45,23 +52,25 @@ impl Bed {
         };
         let mut vat = LiveVat::unborn(vat_of(1), VatNumber::new(2), kind);
         let ponger = &Workload::PingPong.plan(1).actors[1];
-        let start = Payload::of(ponger).expect("the state is plain data");
+        let start = Payload::of(&Member::from(ponger)).expect("the state is plain data");
+        let start = body(&start);
         let spawn = Act::Spawn {
             counter: 2,
-            kind: Actor::KIND,
-            version: Actor::VERSION,
-            args: start.bytes(),
+            kind: Member::KIND,
+            version: Member::VERSION,
+            args: Body::read(&start).expect("it was put together above"),
             name: "",
         };
         let mut space = Workspace::new();
         let ran = vat.run(&delivery(&spawn), &shared, &mut space);
         ran.expect("the store is in memory");
-        let ping = Note::from(0, Method::Ping);
-        let args = Payload::of(&ping.args).expect("the arguments are plain data");
+        let ping = Payload::of(&(Args::default(), Ref::to(vat_of(0))));
+        let ping = body(&ping.expect("the arguments are plain data"));
         let send = Act::Send {
-            to: vat_of(1),
-            method: ping.method.name(),
-            args: args.bytes(),
+            to: Slot::Object(ObjectId::root(vat_of(1))),
+            method: Method::Ping.name(),
+            args: Body::read(&ping).expect("it was put together above"),
+            kept: false,
         };
         Self {
             vat,

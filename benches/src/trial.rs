@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crankcase::{CommitOrder, Kernel, KernelBuilder, Rejection, Stats, Vat};
 
 use crate::Fallible;
-use crate::actor::vat_of;
+use crate::actor::{self, Member, vat_of};
 use crate::floor;
 use crate::scratch::Scratch;
-use crate::workloads::{Actor, Plan, Workload};
+use crate::workloads::{Plan, Workload};
 
 /// How long a kernel of a measurement may take to close.
 pub const CLOSING: Duration = Duration::from_secs(60);
@@ -114,8 +114,8 @@ impl KernelRun {
     ///
     /// Whatever went wrong.
     pub fn prepare(builder: KernelBuilder, plan: &Plan) -> Fallible<Self> {
-        let kernel = builder.kind::<Actor>(()).open()?;
-        spawn_all::<Actor>(&kernel, &plan.actors)?;
+        let kernel = builder.kind::<Member>(()).open()?;
+        actor::spawn(&kernel, plan)?;
         Ok(Self { kernel })
     }
 

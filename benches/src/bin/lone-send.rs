@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use crankcase::{Kernel, Stats};
 use crankcase_benches::Fallible;
-use crankcase_benches::actor::vat_of;
+use crankcase_benches::actor::{self, Member, vat_of};
 use crankcase_benches::bare::Bare;
 use crankcase_benches::measure::{Samples, head, micros, row, seconds};
 use crankcase_benches::scratch::Scratch;
-use crankcase_benches::trial::{CLOSING, spawn_all};
-use crankcase_benches::workloads::{Actor, Args, Method, Workload};
+use crankcase_benches::trial::CLOSING;
+use crankcase_benches::workloads::{Args, Method, Workload};
 
 /// From `send` to a settled ticket, against one bare append and fdatasync.
 #[derive(Parser)]
@@ -41,10 +41,10 @@ fn main() -> Fallible<()> {
     }
     let scratch = Scratch::new(options.dir.as_deref())?;
     let kernel = Kernel::builder(scratch.join("journal"))
-        .kind::<Actor>(())
+        .kind::<Member>(())
         .open()?;
     // The counter of the counting workload: a small state, and nothing is sent on.
-    spawn_all(&kernel, &Workload::Counting.plan(0).actors)?;
+    actor::spawn(&kernel, &Workload::Counting.plan(0))?;
     let before = kernel.stats();
     let mut sends = 0;
     for _ in 0..16 {

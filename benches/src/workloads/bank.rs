@@ -112,6 +112,8 @@ pub(super) fn plan(transfers: u64) -> Plan {
     actors.extend((0..ACCOUNTS).map(|_| Actor::Account(Account { balance: 1_000_000 })));
     Plan {
         actors,
+        near: Vec::new(),
+        books: vec![(0, 1..1 + ACCOUNTS)],
         starts: vec![0],
         first: Note::from(0, Method::Start),
         dones: 1,

@@ -47,6 +47,8 @@ pub(super) fn plan(pings: u64) -> Plan {
     let messages = 2 * u64::from(ACTORS) * pings;
     Plan {
         actors: (0..ACTORS).map(peer).collect(),
+        near: Vec::new(),
+        books: (0..ACTORS).map(|index| (index, 0..ACTORS)).collect(),
         starts: (0..ACTORS).collect(),
         first: Note::from(0, Method::Start),
         dones: ACTORS as usize,

@@ -76,6 +76,8 @@ pub(super) fn plan(increments: u64) -> Plan {
                 answered: 0,
             }),
         ],
+        near: vec![(0, 1)],
+        books: Vec::new(),
         starts: vec![0],
         first: Note::from(0, Method::Start),
         dones: 1,

@@ -64,6 +64,8 @@ pub(super) fn plan(rounds: u64) -> Plan {
     let messages = 2 * u64::from(WORKERS) * rounds;
     Plan {
         actors,
+        near: Vec::new(),
+        books: vec![(0, 1..1 + WORKERS)],
         starts: vec![0],
         first: Note::from(0, Method::Start),
         dones: 1,

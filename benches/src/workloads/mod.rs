@@ -15,6 +15,8 @@ mod fan;
 mod ping_pong;
 mod ring;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// What a note asks for.
@@ -167,6 +169,10 @@ impl Actor {
 pub struct Plan {
     /// The actors, by number.
     pub actors: Vec<Actor>,
+    /// For an actor that sends all that it sends unasked to one other: which.
+    pub near: Vec<(u32, u32)>,
+    /// For an actor that does so to many others: which.
+    pub books: Vec<(u32, Range<u32>)>,
     /// The actors that are sent the first note.
     pub starts: Vec<u32>,
     /// The first note.

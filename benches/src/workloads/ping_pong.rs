@@ -50,6 +50,8 @@ pub(super) fn plan(round_trips: u64) -> Plan {
             Actor::Pinger(Pinger { left: round_trips }),
             Actor::Ponger(Ponger { returned: 0 }),
         ],
+        near: vec![(0, 1)],
+        books: Vec::new(),
         starts: vec![0],
         first: Note::from(0, Method::Start),
         dones: 1,

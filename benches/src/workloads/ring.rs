@@ -49,6 +49,10 @@ pub(super) fn plan(hops: u64) -> Plan {
     };
     Plan {
         actors: (0..ACTORS).map(link).collect(),
+        near: (0..ACTORS)
+            .map(|index| (index, (index + 1) % ACTORS))
+            .collect(),
+        books: Vec::new(),
         starts: vec![0],
         first: Note {
             method: Method::Token,
