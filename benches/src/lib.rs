@@ -6,6 +6,7 @@
 //! * [`floor`]: the same workload on the least code that is parallel and durable.
 //! * [`child`]: a part of a measurement in a process of its own.
 //! * [`bare`]: appending to a file and syncing it, with nothing around it.
+//! * [`load`]: the host sends at a rate; [`memory`]: what is resident.
 //! * [`measure`]: medians and ratios; [`scratch`]: directories that go away again.
 //!
 //! Both sides of a comparison run interleaved in one process, each pair gives one ratio, and the
@@ -17,7 +18,9 @@ pub mod bare;
 pub mod blob;
 pub mod child;
 pub mod floor;
+pub mod load;
 pub mod measure;
+pub mod memory;
 pub mod runner;
 pub mod scratch;
 pub mod trial;

@@ -10,13 +10,13 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use crankcase::{Kernel, Outcome, Ticket};
+use crankcase::{Kernel, VatId};
 use crankcase_benches::Fallible;
 use crankcase_benches::actor::vat_of;
+use crankcase_benches::load::{self, Settled, p99_millis};
 use crankcase_benches::measure::{Samples, head, rate, row};
 use crankcase_benches::runner::{self, Runner, Track};
 use crankcase_benches::scratch::Scratch;
@@ -24,9 +24,6 @@ use crankcase_benches::trial::CLOSING;
 
 /// The kernel's defaults, set by their values so that the sampler can count along.
 const EVERY: (u64, u64) = (2_000_000, 128 << 20);
-
-/// Sends that may be under way while the saturated rate is looked for.
-const UNDER_WAY: usize = 4_096;
 
 /// The 99th percentile of settling at half the saturated rate, with checkpoints and without.
 #[derive(Parser)]
@@ -49,13 +46,6 @@ struct Options {
     /// A few seconds in all, to see that everything runs.
     #[arg(long)]
     quick: bool,
-}
-
-/// A send and how long it took to settle.
-#[derive(Clone, Copy)]
-struct Settled {
-    at: Instant,
-    took: Duration,
 }
 
 /// From when to when a checkpoint was written.
@@ -81,25 +71,15 @@ fn main() -> Fallible<()> {
     let (mut checkpoints, mut written) = (0, Duration::ZERO);
     for _ in 0..options.rounds.max(1) {
         let (settled, spans) = run(paced, every, &options)?;
-        let during: Vec<f64> = settled
+        let during = settled
             .iter()
-            .filter(|send| {
-                spans
-                    .iter()
-                    .any(|span| send.at <= span.1 && send.at + send.took >= span.0)
-            })
-            .map(|send| send.took.as_secs_f64() * 1e3)
-            .collect();
-        if during.is_empty() {
-            return Err("no checkpoint was written during a run: give it more --seconds".into());
-        }
-        with.push(Samples::of(during).quantile(0.99));
+            .filter(|send| spans.iter().any(|span| send.overlaps(*span)));
+        with.push(p99_millis(during)?);
         checkpoints += spans.len();
         written += spans.iter().map(|span| span.1 - span.0).sum::<Duration>();
 
         let (settled, _) = run(paced, (u64::MAX, u64::MAX), &options)?;
-        let took = settled.iter().map(|send| send.took.as_secs_f64() * 1e3);
-        without.push(Samples::of(took).quantile(0.99));
+        without.push(p99_millis(&settled)?);
     }
     println!(
         "{}",
@@ -128,32 +108,16 @@ fn main() -> Fallible<()> {
 fn saturated_rate(options: &Options) -> Fallible<f64> {
     let scratch = Scratch::new(options.dir.as_deref())?;
     let kernel = open(&scratch, EVERY, options)?;
-    let (give, take) = sync_channel::<Ticket<Outcome>>(UNDER_WAY);
-    let waiter = std::thread::spawn(move || -> Fallible<u64> {
-        let mut settled = 0;
-        for ticket in take {
-            ticket.wait()??;
-            settled += 1;
-        }
-        Ok(settled)
-    });
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs_f64(options.seconds / 3.0);
-    let mut vats = (0..options.vats).cycle();
-    while Instant::now() < end {
-        let vat = vats.next().ok_or("there are no vats")?;
-        if give
-            .send(kernel.send(vat_of(vat), "start", &options.laps)?)
-            .is_err()
-        {
-            break;
-        }
-    }
-    drop(give);
-    let settled = waiter.join().map_err(|_| "the waiter panicked")??;
-    let elapsed = begun.elapsed();
+    let rate = load::saturated_rate(options.seconds / 3.0, |send| {
+        Ok(kernel.send(vat_at(send, options), "start", &options.laps)?)
+    })?;
     kernel.close(CLOSING)?;
-    Ok(settled as f64 / elapsed.as_secs_f64())
+    Ok(rate)
+}
+
+/// The vats take their turns.
+fn vat_at(send: u64, options: &Options) -> VatId {
+    vat_of((send % u64::from(options.vats)) as u32)
 }
 
 fn open(scratch: &Scratch, every: (u64, u64), options: &Options) -> Fallible<Kernel> {
@@ -173,56 +137,17 @@ fn run(rate: f64, every: (u64, u64), options: &Options) -> Fallible<(Vec<Settled
     let kernel = open(&scratch, every, options)?;
     let sent_all = AtomicBool::new(false);
     let ran = std::thread::scope(|scope| {
-        let (give, take) = channel();
-        let waiter = scope.spawn(move || wait_for_all(&take));
         let sampler = scope.spawn(|| follow_checkpoints(&kernel, every, &sent_all));
-        let sent = send_paced(&kernel, rate, options, |at, ticket| {
-            give.send((at, ticket)).is_ok()
+        let settled = load::paced(rate, options.seconds, |send| {
+            Ok(kernel.send(vat_at(send, options), "start", &options.laps)?)
         });
-        drop(give);
-        let settled = waiter.join().map_err(|_| "the waiter panicked");
         sent_all.store(true, Ordering::Relaxed);
         let spans = sampler.join().map_err(|_| "the sampler panicked")?;
-        sent?;
-        Fallible::Ok((settled??, spans))
+        let [settled] = settled?;
+        Fallible::Ok((settled, spans))
     });
     kernel.close(CLOSING)?;
     ran
-}
-
-/// Each send has its time on a timetable, and is counted from that time even when the host was
-/// late, because a real client would have waited for that too.
-fn send_paced(
-    kernel: &Kernel,
-    rate: f64,
-    options: &Options,
-    mut give: impl FnMut(Instant, Ticket<Outcome>) -> bool,
-) -> Fallible<()> {
-    let begun = Instant::now();
-    let sends = (rate * options.seconds) as u64;
-    for (send, vat) in (0..sends).zip((0..options.vats).cycle()) {
-        let due = begun + Duration::from_secs_f64(send as f64 / rate);
-        if let Some(early) = due.checked_duration_since(Instant::now()) {
-            // Below that a sleep is coarser than the timetable, and sends come in small bursts.
-            std::thread::sleep(early.max(Duration::from_micros(200)));
-        }
-        if !give(due, kernel.send(vat_of(vat), "start", &options.laps)?) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn wait_for_all(tickets: &Receiver<(Instant, Ticket<Outcome>)>) -> Fallible<Vec<Settled>> {
-    let mut settled = Vec::new();
-    for (at, ticket) in tickets {
-        ticket.wait()??;
-        settled.push(Settled {
-            at,
-            took: at.elapsed(),
-        });
-    }
-    Ok(settled)
 }
 
 fn follow_checkpoints(kernel: &Kernel, every: (u64, u64), sent_all: &AtomicBool) -> Vec<Span> {

@@ -7,6 +7,7 @@ use crankcase::Kernel;
 use crankcase_benches::Fallible;
 use crankcase_benches::child::{Helper, say_and_wait};
 use crankcase_benches::measure::{Samples, head, row};
+use crankcase_benches::memory::resident_bytes;
 use crankcase_benches::runner::{self, Runner, Track};
 use crankcase_benches::scratch::Scratch;
 use crankcase_benches::trial::CLOSING;
@@ -122,13 +123,4 @@ fn open(journal: &Path) -> Fallible<()> {
         stats.vats_in_memory
     );
     say_and_wait(&line)
-}
-
-/// What of this process is in memory, as Linux counts it.
-fn resident_bytes() -> Fallible<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kilobytes = kilobytes.ok_or("/proc/self/status has no VmRSS in kB")?;
-    Ok(kilobytes.trim().parse::<u64>()? * 1024)
 }
