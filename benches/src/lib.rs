@@ -3,6 +3,7 @@
 //! * [`workloads`]: state machines that react to messages, and know neither kernel nor floor.
 //! * [`actor`]: one such machine as a vat; [`trial`]: a workload run on a kernel.
 //! * [`runner`]: a vat that keeps itself busy, with payloads ([`blob`]) or work of a chosen size.
+//! * [`cold`]: vats that are many and rarely run.
 //! * [`floor`]: the same workload on the least code that is parallel and durable.
 //! * [`child`]: a part of a measurement in a process of its own.
 //! * [`bare`]: appending to a file and syncing it, with nothing around it.
@@ -17,6 +18,7 @@ pub mod actor;
 pub mod bare;
 pub mod blob;
 pub mod child;
+pub mod cold;
 pub mod floor;
 pub mod load;
 pub mod measure;
