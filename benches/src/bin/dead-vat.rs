@@ -213,7 +213,6 @@ fn main() -> Fallible<()> {
         whole.push(p99_millis(&settled)?);
         took.push((over - begun).as_secs_f64());
         bed.kernel.close(CLOSING)?;
-        drop(bed);
 
         let bed = Bed::new(0, &options)?;
         without.push(p99_millis(&bed.paced(paced, &options)?)?);
