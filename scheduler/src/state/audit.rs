@@ -267,7 +267,8 @@ impl Audit {
                 on_the_way.insert(waiting.delivery);
                 if let Item::Outcome {
                     promise: Some(promise),
-                } = waiting.item
+                }
+                | Item::Settled { promise } = waiting.item
                 {
                     tally.on_the_way(Reference::Promise(promise), 1);
                 }

@@ -253,6 +253,7 @@ impl State {
                 {
                     holder.told = false;
                 }
+                self.reference_off_the_way(Reference::Promise(promise), 1)?;
             }
             Item::Dropped { object, .. } => {
                 self.work.heard.push(ObjectId::new(vat, object));
@@ -536,6 +537,8 @@ impl State {
             return;
         };
         holder.told = true;
+        // The vat may let go of it before it hears, and then a restart must find what it came to.
+        entry.on_the_way += 1;
         let place = self.work.next_place();
         let waiting = Waiting {
             delivery: place,

@@ -176,3 +176,33 @@ fn a_promise_in_more_rows_than_one_crank_rewrites_is_settled_in_all_of_them() {
         }
     });
 }
+
+/// The news of what the promise came to is on its way to alice when she lets go of it.
+#[test]
+fn a_promise_is_let_go_of_before_its_holder_hears_what_it_came_to() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p", "bob", "give", ""),
+                send("bob", "ask_to_forget", "alice"),
+                ask("r", "bob", "wait", ""),
+                watch("r", "done"),
+            ],
+        ),
+        on("forget", "", [remember("p", "'nothing'")]),
+        on("done", "", [say("p is {p}")]),
+    ])
+    .bob([
+        on("give", "", [promise("q"), answer("q")]),
+        on(
+            "ask_to_forget",
+            "whom",
+            [send("whom", "forget", ""), fulfil("q", "'text'")],
+        ),
+        on("wait", "", []),
+    ])
+    .over_restarts()
+    .says(&["alice: p is nothing"]);
+}
