@@ -50,11 +50,13 @@ pub(crate) enum Chore {
 
 /// Runs until the kernel is dropped.
 pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
+    // What was read last, which is often the record that the next deliveries stand in too.
+    let mut reader: Option<BodyReader> = None;
     while let Some(chore) = parts.chores.take() {
         match chore {
             Chore::Drop(cells) => drop(cells),
             Chore::Refill(cell) => {
-                if let Err(why) = refill(parts, role, &cell) {
+                if let Err(why) = refill(parts, role, &cell, &mut reader) {
                     let why = format!("the inbox of vat {}: {why}", cell.id);
                     parts.poison(Poison::Load(why));
                     role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
@@ -82,7 +84,12 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
 }
 
 /// Reads what is next in a vat's inbox from the journal and puts it into its mailbox.
-fn refill(parts: &Parts, role: &Role<Sequencer>, cell: &Arc<Cell>) -> Result<(), String> {
+fn refill(
+    parts: &Parts,
+    role: &Role<Sequencer>,
+    cell: &Arc<Cell>,
+    reader: &mut Option<BodyReader>,
+) -> Result<(), String> {
     let asked = Arc::clone(cell);
     let plan = engine::ask_urgently(parts, role, move |sequencer| sequencer.plan_refill(&asked));
     let Some(plan) = plan else {
@@ -92,8 +99,13 @@ fn refill(parts: &Parts, role: &Role<Sequencer>, cell: &Arc<Cell>) -> Result<(),
         // The kernel has stopped, and whoever waits is told by whoever stopped it.
         return Ok(());
     }
-    let groups = parts.groups().ok_or("the kernel is closed")?;
-    let mut reader = BodyReader::new(groups);
+    let reader = match reader {
+        Some(known) => known,
+        None => {
+            let groups = parts.groups().ok_or("the kernel is closed")?;
+            reader.insert(BodyReader::new(groups))
+        }
+    };
     let (mut deliveries, mut bytes) = (Vec::new(), 0);
     for (waiting, settled) in plan.waiting {
         let body = match has_body(&waiting) {

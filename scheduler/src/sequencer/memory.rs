@@ -34,7 +34,7 @@ pub(crate) struct Refill {
 }
 
 /// Deliveries that are looked at at once to fill a mailbox again.
-const REFILL: u64 = 4096;
+const REFILL: u64 = 1 << 16;
 
 /// What a mailbox may take in any case.
 const LEAST_ALLOWANCE: usize = 16 << 10;
@@ -91,7 +91,7 @@ impl Sequencer {
             return None;
         }
         let entry = self.state.vat(cell.slot);
-        let from = vat.next - entry.head;
+        let from = vat.next - entry.head();
         let waiting = entry.waiting_range(from, REFILL);
         let waiting = waiting
             .into_iter()
@@ -120,7 +120,7 @@ impl Sequencer {
         }
         vat.next += deliveries.len() as u64;
         let entry = self.state.vat(cell.slot);
-        vat.behind = vat.next < entry.head + entry.waiting_count();
+        vat.behind = vat.next < entry.head() + entry.waiting_count();
         vat.cell.mailbox.refill(deliveries, vat.behind);
         self.runnable.push(Arc::clone(&vat.cell));
     }
@@ -131,7 +131,7 @@ impl Sequencer {
             self.cells.resize_with(index + 1, || None);
         }
         // A vat that comes into memory has had nothing in its inbox before.
-        let next = self.state.vat(cell.slot).head;
+        let next = self.state.vat(cell.slot).head();
         self.cells[index] = Some(InMemory {
             cell,
             next,
@@ -241,7 +241,7 @@ fn load_of(state: &State, slot: Slot, cell: &Arc<Cell>) -> Load {
         rows,
         to_decide: state.promises().to_decide(entry.number),
         given_away,
-        ended: entry.ended.map(|ended| match ended.started {
+        ended: entry.ended().map(|ended| match ended.started {
             true => Cause::VatEnded,
             false => Cause::NotStarted,
         }),

@@ -97,7 +97,7 @@ impl Audit {
                 None if entry.stored => tables.get(STATES, &id.to_bytes())?,
                 None => None,
             };
-            if let Some(kept) = kept.filter(|_| entry.ended.is_none()) {
+            if let Some(kept) = kept.filter(|_| entry.ended().is_none()) {
                 audit.states.insert(id, held_in(&kept));
             }
             for room in ROOMS_THAT_HOLD {

@@ -203,7 +203,11 @@ impl State {
             {
                 hot.state = None;
             }
-            if hot.state.is_none() && hot.inbox.is_empty() && hot.rows.is_empty() {
+            if hot.state.is_none()
+                && hot.inbox.is_empty()
+                && hot.rows.is_empty()
+                && hot.ended.is_none()
+            {
                 entry.hot = None;
             }
         }
@@ -285,19 +289,21 @@ impl State {
                     why,
                 });
             }
-            state.vats.put(VatEntry {
+            let head = row.progress.crank.get();
+            let slot = state.vats.put(VatEntry {
                 id,
                 number: row.number,
                 progress: row.progress,
-                head: row.head,
-                stored_tail: row.head,
+                stored_tail: head,
                 stored_chunks: 0..0,
                 epoch: 0,
                 kind: row.kind,
                 stored: true,
-                ended: row.ended,
                 hot: None,
             });
+            if let (Some(ended), Some(entry)) = (row.ended, state.vats.get_mut(slot)) {
+                entry.set_ended(ended);
+            }
         }
         state.vats.epoch = 1;
         state.load_inboxes(tables)?;
@@ -350,8 +356,8 @@ impl State {
             let chunk = chunk.ok_or_else(|| odd("its key holds no chunk number"))?;
             let entry = self.vats.get_mut(slot).expect("it was found");
             // What stands before the head was consumed after the chunk was written.
-            let consumed = entry.head.saturating_sub(first);
-            if first.max(entry.head) != entry.head + entry.waiting_count() {
+            let consumed = entry.head().saturating_sub(first);
+            if first.max(entry.head()) != entry.head() + entry.waiting_count() {
                 return Err(odd("deliveries are missing in front of it"));
             }
             if entry.stored_chunks.start == entry.stored_chunks.end {
@@ -363,7 +369,7 @@ impl State {
                 self.waiting += 1;
                 turns.push((waiting.place, waiting.delivery, slot));
             }
-            entry.stored_tail = entry.head + entry.waiting_count();
+            entry.stored_tail = entry.head() + entry.waiting_count();
         }
         if self.order == CommitOrder::Dispatch {
             turns.sort_unstable();
@@ -378,7 +384,7 @@ impl State {
 
 fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
     let id = entry.id;
-    let head = entry.head;
+    let head = entry.head();
     let waiting = entry.waiting_count();
     if let Some(hot) = entry.hot.as_deref() {
         for (key, change) in hot.rows.iter().filter(|(_, change)| change.epoch == epoch) {
@@ -418,10 +424,9 @@ fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
         number: entry.number,
         kind: entry.kind,
         progress: entry.progress.clone(),
-        head,
-        ended: entry.ended,
+        ended: entry.ended(),
     };
-    if entry.ended.is_some() {
+    if entry.ended().is_some() {
         rows.delete(STATES, &id.to_bytes());
     }
     rows.put(VATS, &id.to_bytes(), row.encode());

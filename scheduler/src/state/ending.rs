@@ -8,6 +8,7 @@
 
 use crankcase_vat::{Cause, Rejection, Time, VatId};
 
+use super::vats::Ended;
 use super::{Contradiction, Delivered, Effect, Item, Slot, State, Waiting, Wanted};
 
 /// Promises and counts that one step lets go of.
@@ -57,7 +58,7 @@ impl State {
     ) -> Result<(), Contradiction> {
         let entry = self.vats.get(slot);
         let (id, number) = (entry.id, entry.number);
-        let ended = entry.ended.ok_or(Contradiction::Misplaced)?;
+        let ended = entry.ended().ok_or(Contradiction::Misplaced)?;
         let orphans: Vec<_> = self
             .promises
             .undecided_by(number, ended.promises_from, AT_ONCE)
@@ -67,8 +68,11 @@ impl State {
         }
         let counts_left = self.counts.forget(id, AT_ONCE);
         let entry = self.vats.touch(slot);
-        if let (Some(last), Some(ended)) = (orphans.last(), &mut entry.ended) {
-            ended.promises_from = last.counter + 1;
+        if let Some(last) = orphans.last() {
+            entry.set_ended(Ended {
+                promises_from: last.counter + 1,
+                ..ended
+            });
         }
         if rows_left || counts_left || orphans.len() == AT_ONCE {
             self.ask_to_clean(slot, effects);

@@ -730,7 +730,7 @@ impl State {
     pub(crate) fn find(&self, vat: VatId) -> Option<Slot> {
         self.vats
             .find(vat)
-            .filter(|slot| self.vats.get(*slot).ended.is_none())
+            .filter(|slot| self.vats.get(*slot).ended().is_none())
     }
 
     /// The promises that are known.

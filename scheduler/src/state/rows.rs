@@ -94,8 +94,6 @@ pub(crate) struct VatRow {
     pub(crate) number: VatNumber,
     pub(crate) kind: KindIndex,
     pub(crate) progress: Progress,
-    /// Deliveries it has consumed.
-    pub(crate) head: u64,
     /// Whether it lives no more.
     pub(crate) ended: Option<Ended>,
 }
@@ -110,7 +108,6 @@ impl VatRow {
         put_varint(&mut out, self.progress.promised);
         put_varint(&mut out, self.progress.objects);
         put_varint(&mut out, self.progress.now.get());
-        put_varint(&mut out, self.head);
         match self.ended {
             None => out.push(0),
             Some(ended) => {
@@ -130,20 +127,19 @@ impl VatRow {
                 what: "kind",
                 offset,
             })?;
+        let offset = reader.offset();
         let crank = CrankNumber::new(reader.varint("crank number")?);
+        if crank.get() >> 44 != 0 {
+            // Chunks of the inbox are numbered in 32 bits.
+            return Err(DecodeError::Invalid {
+                what: "crank number",
+                offset,
+            });
+        }
         let spawned = reader.varint("vats made")?;
         let promised = reader.varint("promises made")?;
         let objects = reader.varint("objects made")?;
         let now = Time::new(reader.varint("now")?);
-        let offset = reader.offset();
-        let head = reader.varint("deliveries consumed")?;
-        if head >> 44 != 0 {
-            // Chunks of the inbox are numbered in 32 bits.
-            return Err(DecodeError::Invalid {
-                what: "deliveries consumed",
-                offset,
-            });
-        }
         let offset = reader.offset();
         let ended = match reader.byte("whether it lives")? {
             0 => None,
@@ -169,7 +165,6 @@ impl VatRow {
                 objects,
                 now,
             },
-            head,
             ended,
         })
     }
@@ -280,7 +275,6 @@ mod tests {
                 number: VatNumber::new(7),
                 kind: 3,
                 progress: progress.clone(),
-                head: 299,
                 ended: ended.map(|started| Ended {
                     started,
                     promises_from: 256,

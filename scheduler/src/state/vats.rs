@@ -40,6 +40,8 @@ pub(crate) struct Hot {
     pub(crate) inbox: Inbox,
     /// The encoded state, when it is newer than the tables', with the epoch that made it.
     pub(crate) state: Option<(u32, Vec<u8>)>,
+    /// Whether the vat lives no more. Such a vat has work, so this costs those at rest nothing.
+    pub(crate) ended: Option<Ended>,
     /// Store rows that changed since then.
     pub(crate) rows: BTreeMap<Box<[u8]>, RowChange>,
 }
@@ -50,8 +52,6 @@ pub(crate) struct VatEntry {
     pub(crate) id: VatId,
     pub(crate) number: VatNumber,
     pub(crate) progress: Progress,
-    /// Deliveries consumed, which is the number of the first one in the inbox.
-    pub(crate) head: u64,
     /// Deliveries below this number stand in stored chunks.
     pub(crate) stored_tail: u64,
     /// The chunks of the inbox that stand in the tables.
@@ -61,8 +61,6 @@ pub(crate) struct VatEntry {
     pub(crate) kind: KindIndex,
     /// Whether the tables have a row of it.
     pub(crate) stored: bool,
-    /// Whether it lives no more, and is here only until what it leaves is let go of.
-    pub(crate) ended: Option<Ended>,
     pub(crate) hot: Option<Box<Hot>>,
 }
 
@@ -93,19 +91,34 @@ impl VatEntry {
         if inbox.front()?.delivery != expected {
             return None;
         }
-        self.head += 1;
         inbox.pop()
     }
 
     /// Notes that the vat lives no more; its state is of no use to anyone.
     pub(crate) fn end(&mut self, started: bool) {
-        self.ended = Some(Ended {
+        let hot = self.hot();
+        hot.state = None;
+        hot.ended = Some(Ended {
             started,
             promises_from: 0,
         });
-        if let Some(hot) = &mut self.hot {
-            hot.state = None;
-        }
+    }
+
+    /// Whether it lives no more, and is here only until what it leaves is let go of.
+    #[inline]
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.hot.as_ref()?.ended
+    }
+
+    /// Changes how far a vat is that lives no more.
+    pub(crate) fn set_ended(&mut self, ended: Ended) {
+        self.hot().ended = Some(ended);
+    }
+
+    /// The number of the first delivery in the inbox: each crank has consumed one.
+    #[inline]
+    pub(crate) const fn head(&self) -> u64 {
+        self.progress.crank.get()
     }
 
     /// Replaces the encoded state, reusing its memory.
@@ -270,13 +283,11 @@ impl Vats {
             id,
             number,
             progress: Progress::default(),
-            head: 0,
             stored_tail: 0,
             stored_chunks: 0..0,
             epoch: self.epoch,
             kind,
             stored: false,
-            ended: None,
             hot: None,
         };
         let slot = self.put(entry);
@@ -342,7 +353,7 @@ impl Vats {
                 return Some(format!("vat {} is on one side only", entry.id));
             };
             let twin = other.get(slot);
-            let facts = |e: &VatEntry| (e.number, e.progress.clone(), e.kind, e.head, e.ended);
+            let facts = |e: &VatEntry| (e.number, e.progress.clone(), e.kind, e.ended());
             if facts(entry) != facts(twin) {
                 return Some(format!(
                     "vat {}: {:?} against {:?}",

@@ -142,7 +142,7 @@ impl State {
             .undecided_by(entry.number, 0, usize::MAX)
             .count();
         let kind = &self.kinds[usize::from(entry.kind)].name;
-        let lives = match entry.ended {
+        let lives = match entry.ended() {
             None => format!("lives, of kind {kind:?}"),
             Some(_) => "has ended, and what it leaves is being let go of".to_owned(),
         };
