@@ -2,10 +2,12 @@
 
 mod atomicity;
 mod backpressure;
+mod capabilities;
 mod checkpoints;
 mod clock_and_random;
 mod closing;
 mod combining;
+mod counts;
 mod crash;
 mod dispatch;
 mod durability;
@@ -17,7 +19,10 @@ mod names;
 mod opening;
 mod order;
 mod patterns;
+mod promises;
 mod requests;
+mod restart;
 mod settling;
 mod stores;
+mod termination;
 mod tickets;
