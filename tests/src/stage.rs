@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crankcase::{Clock, Durability, KernelBuilder, Outcome, Promise, Ref, Target, Ticket, VatId};
 
 use crate::host::{Host, Shape};
-use crate::player::{DROPPED, PLAY, Play, Player, described};
+use crate::player::{DROPPED, Data, PLAY, Play, Player, described};
 use crate::scratch::Scratch;
 use crate::yard::Yard;
 
@@ -142,6 +142,20 @@ impl Stage {
         let outcome = self.outcome(to, program, with);
         self.host.idle();
         described(&outcome)
+    }
+
+    /// Has a player answer with a list, and gives what stands in it.
+    ///
+    /// # Panics
+    ///
+    /// When it answers with something else.
+    #[must_use]
+    #[track_caller]
+    pub fn given(&self, to: impl Into<Target>, program: &str, with: &With) -> Vec<Promise> {
+        let outcome = self.outcome(to, program, with);
+        let answer = outcome.unwrap_or_else(|why| panic!("{program}: {why}"));
+        let answer = answer.decode::<Data>();
+        answer.expect("a player answers with a list").things
     }
 
     /// Has a player do what must succeed, and all that follows from it.
