@@ -364,7 +364,7 @@ impl<'k> Batch<'k> {
         self.draft.forget(request)
     }
 
-    /// How many messages and new vats are in it.
+    /// How many messages, new vats and holds are in it.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.draft.deliveries as usize
@@ -376,8 +376,8 @@ impl<'k> Batch<'k> {
         self.draft.act_count == 0
     }
 
-    /// Hands it in. The ticket settles with one outcome for each message and new vat, in order;
-    /// a new vat's is its id.
+    /// Hands it in. The ticket settles with one outcome for each message, new vat and hold, in
+    /// order; a new vat's is its id.
     ///
     /// # Errors
     ///

@@ -159,13 +159,18 @@ pub enum Act<'a> {
 }
 
 impl<'a> Act<'a> {
-    /// Whether it makes a delivery, and so counts for the index of deliveries.
+    /// Whether it makes a delivery or has an outcome of its own, and so counts for the index of
+    /// deliveries.
     #[must_use]
     #[inline]
     pub const fn is_delivery(&self) -> bool {
         matches!(
             self,
-            Self::Send { .. } | Self::Spawn { .. } | Self::Watch { .. } | Self::Await { .. }
+            Self::Send { .. }
+                | Self::Spawn { .. }
+                | Self::Watch { .. }
+                | Self::Await { .. }
+                | Self::Hold { .. }
         )
     }
 
