@@ -101,7 +101,8 @@ impl Promise {
             fate,
             holders: Vec::new(),
             on_the_way: 0,
-            epoch: 0,
+            // Before the first epoch of any incarnation, so that its first change is seen.
+            epoch: u32::MAX,
             stored: false,
         }
     }
