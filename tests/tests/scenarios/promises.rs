@@ -3,7 +3,7 @@
 use crankcase::{Cause, Limits, Promise, Ref};
 use crankcase_tests::host::settled;
 use crankcase_tests::player::{describe, described};
-use crankcase_tests::{Gate, Stage, alone_and_with_many};
+use crankcase_tests::{Gate, Stage, in_each_order_with_one_and_four_workers};
 
 /// Whose word the promise of a row of the table waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -229,7 +229,7 @@ fn walk(stage: &Stage, decider: Decider, watcher: Watcher, value: Value, late: b
 
 #[test]
 fn promises_watch_every_decider_every_watcher_every_value() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         for decider in DECIDERS {
             let stage = Stage::open(shape);
             for watcher in WATCHERS {
@@ -246,7 +246,7 @@ fn promises_watch_every_decider_every_watcher_every_value() {
 
 #[test]
 fn promises_watch_in_the_crank_that_decides() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         let program = "
@@ -271,7 +271,7 @@ fn promises_watch_in_the_crank_that_decides() {
 
 #[test]
 fn promises_watch_twice_is_told_twice_in_the_order_of_the_watches() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -290,7 +290,7 @@ fn promises_watch_twice_is_told_twice_in_the_order_of_the_watches() {
 
 #[test]
 fn promises_watch_by_two_vats_tells_both() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -310,7 +310,7 @@ fn promises_watch_by_two_vats_tells_both() {
 
 #[test]
 fn promises_watch_what_the_continuation_says_is_what_the_watch_comes_to() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "
@@ -336,7 +336,7 @@ fn promises_watch_what_the_continuation_says_is_what_the_watch_comes_to() {
 
 #[test]
 fn promises_watch_of_an_object_that_watches_comes_to_that_object() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         let program = "
@@ -353,7 +353,7 @@ fn promises_watch_of_an_object_that_watches_comes_to_that_object() {
 fn promises_watch_is_told_before_messages_that_waited_longer() {
     // What is watched for and what is sent to a promise stand in one queue, in the order in which
     // they came, whoever they are for.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         stage.go(alice, "promise p; keep p", &[]);
@@ -376,7 +376,7 @@ fn promises_watch_is_told_before_messages_that_waited_longer() {
 
 #[test]
 fn promises_pipelining_each_message_goes_to_what_the_one_before_came_to() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "
@@ -400,7 +400,7 @@ fn promises_pipelining_each_message_goes_to_what_the_one_before_came_to() {
 
 #[test]
 fn promises_pipelining_over_a_promise_that_is_decided_later() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "
@@ -419,7 +419,7 @@ fn promises_pipelining_over_a_promise_that_is_decided_later() {
 
 #[test]
 fn promises_pipelining_a_failure_at_the_head_reaches_the_tail() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = |head: &str| {
@@ -456,7 +456,7 @@ fn promises_pipelining_a_failure_at_the_head_reaches_the_tail() {
 fn promises_pipelining_keeps_its_order_after_the_promise_came_to_its_end() {
     // Ten messages through a promise before it is decided and ten after, of which some are sent
     // before the sender has heard of it: all of them arrive in the order in which they were sent.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -477,7 +477,7 @@ fn promises_pipelining_keeps_its_order_after_the_promise_came_to_its_end() {
 
 #[test]
 fn promises_pipelining_a_host_sends_through_a_promise() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [bob] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -495,7 +495,7 @@ fn promises_pipelining_a_host_sends_through_a_promise() {
 
 #[test]
 fn promises_send_to_oneself_comes_after_the_crank() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         let program = "
@@ -511,7 +511,7 @@ fn promises_send_to_oneself_comes_after_the_crank() {
 
 #[test]
 fn promises_send_without_anyone_who_waits_leaves_nothing() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "
@@ -525,7 +525,7 @@ fn promises_send_without_anyone_who_waits_leaves_nothing() {
 
 #[test]
 fn promises_argument_every_order_of_giving_and_deciding() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let with = [("bob", bob.into())];
@@ -552,7 +552,7 @@ fn promises_argument_every_order_of_giving_and_deciding() {
 
 #[test]
 fn promises_argument_a_result_is_passed_on_before_it_is_known() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         let program = "
@@ -581,7 +581,7 @@ fn promises_argument_a_result_is_passed_on_before_it_is_known() {
 
 #[test]
 fn promises_argument_the_same_promise_is_the_same_whoever_gives_it() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         let with = [("bob", bob.into()), ("carol", carol.into())];
@@ -607,7 +607,7 @@ fn promises_argument_the_same_promise_is_the_same_whoever_gives_it() {
 
 #[test]
 fn promises_argument_a_promise_that_goes_to_the_object_it_comes_to() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -628,7 +628,7 @@ fn promises_argument_a_promise_that_goes_to_the_object_it_comes_to() {
 #[test]
 fn promises_argument_that_came_to_its_end_while_it_waited() {
     // The only one who names the promise is a message that waits in another one.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "promise door; keep door", &[]);
@@ -652,7 +652,7 @@ fn promises_argument_that_came_to_its_end_while_it_waited() {
 
 #[test]
 fn promises_argument_in_rows_and_states_of_vats_that_were_put_away() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open_with(shape, |builder| builder.vats_in_memory(0));
         let [alice, bob, carol] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -674,7 +674,7 @@ fn promises_argument_in_rows_and_states_of_vats_that_were_put_away() {
 
 #[test]
 fn promises_forward_an_answer_over_three_vats() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         for (end, heard) in [
@@ -700,7 +700,7 @@ fn promises_forward_an_answer_over_three_vats() {
 
 #[test]
 fn promises_forward_takes_along_what_waits_in_both() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -732,7 +732,7 @@ fn promises_forward_takes_along_what_waits_in_both() {
 
 #[test]
 fn promises_forward_to_one_whose_decider_ends() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         stage.go(carol, "promise q; keep q", &[]);
@@ -756,7 +756,7 @@ fn promises_forward_to_one_whose_decider_ends() {
 fn promises_cycle_of_three_deciders() {
     // Each of three vats makes its promise follow the next one's. Whoever closes the circle has
     // its own rejected, and the others with it, whatever waits in them.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol, watcher] = stage.players();
         let vats = [alice, bob, carol];
@@ -794,7 +794,7 @@ fn promises_cycle_of_three_deciders() {
 fn promises_cycle_through_data_is_none() {
     // Crossing resolutions: each comes to a list that holds the other. Nothing follows anything, so
     // both are fulfilled, in one crank, in two, or by two vats at once.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         for how in ["one crank", "two cranks", "two vats"] {
             let [alice, bob, watcher] = stage.players();
@@ -847,7 +847,7 @@ fn promises_cycle_through_data_is_none() {
 fn promises_cycle_crossing_answers_of_two_vats() {
     // Two vats fulfil each other's promises with each other's promises, at the same time: whichever
     // comes second closes the circle, and both are rejected.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         for round in 0..20 {
@@ -876,7 +876,7 @@ fn promises_cycle_crossing_answers_of_two_vats() {
 
 #[test]
 fn promises_chain_of_lists_is_walked_to_its_end() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "promise p0; keep p0", &[]);
@@ -903,7 +903,7 @@ fn promises_chain_of_lists_is_walked_to_its_end() {
 
 #[test]
 fn promises_result_an_err_abandons_and_a_rejected_answer_keeps() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let with = [("bob", bob.into())];
@@ -942,7 +942,7 @@ fn promises_result_an_err_abandons_and_a_rejected_answer_keeps() {
 
 #[test]
 fn promises_result_of_a_message_that_is_refused_leaves_the_receiver_as_it_was() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "
@@ -958,7 +958,7 @@ fn promises_result_of_a_message_that_is_refused_leaves_the_receiver_as_it_was() 
 
 #[test]
 fn promises_result_of_a_late_send_to_one_that_came_to_its_end() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         for value in ["'text", "[me]", "z"] {
@@ -983,7 +983,7 @@ fn promises_result_of_a_late_send_to_one_that_came_to_its_end() {
 
 #[test]
 fn promises_rows_a_thousand_kept_ones_leave_none() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         // Of a thousand of bob's answers alice keeps half in its state and half in rows; a hundred
@@ -1009,7 +1009,7 @@ fn promises_rows_a_thousand_kept_ones_leave_none() {
 
 #[test]
 fn promises_rows_one_promise_in_a_thousand_rows() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -1046,7 +1046,7 @@ fn promises_rows_one_promise_in_a_thousand_rows() {
 fn promises_settled_news_meets_a_row_that_was_erased() {
     // The news of the end is on its way to a vat that lets go of the promise and takes it up again
     // elsewhere in the meantime.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         for way in [
@@ -1127,7 +1127,7 @@ fn promises_settled_is_still_named_by_a_vat_that_has_not_heard() {
 #[test]
 fn promises_depth_wrapping_stops_nobody() {
     // Each round wraps what the round before left. Beyond a depth, what is kept stays a promise.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(alice, "promise p; fulfil p 'text; keep p", &[]);
@@ -1149,7 +1149,7 @@ fn promises_depth_wrapping_stops_nobody() {
 
 #[test]
 fn promises_illegal_decisions_doom_the_crank() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(
@@ -1189,7 +1189,7 @@ fn promises_illegal_decisions_doom_the_crank() {
 #[test]
 fn promises_depth_a_long_chain_of_lists_is_kept_by_its_head() {
     // A stream: each value holds the promise of the next. Who keeps the head keeps all of it.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "promise p; keep p", &[]);
@@ -1210,7 +1210,7 @@ fn promises_depth_a_long_chain_of_lists_is_kept_by_its_head() {
 fn promises_depth_what_branches_does_not_outgrow_who_keeps_it() {
     // Each comes to a list that holds the one before twice. Written out, the last is a list of a
     // million; a vat that keeps it must not become as large as that.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let mut limits = Limits::default();
         limits.state_bytes = 10_000;
         let stage = Stage::open_with(shape, |builder| builder.limits(limits));
