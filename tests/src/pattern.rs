@@ -49,6 +49,7 @@ pub struct Pattern {
     parts: BTreeMap<&'static str, Vec<Part>>,
     refusals: u64,
     promises_left: u64,
+    over_restarts: bool,
 }
 
 impl Pattern {
@@ -88,6 +89,13 @@ impl Pattern {
         self
     }
 
+    /// Has it played once more, with a restart after every crank.
+    #[must_use]
+    pub const fn over_restarts(mut self) -> Self {
+        self.over_restarts = true;
+        self
+    }
+
     /// Checks that the players say exactly that, in that order, wherever they live: each line is
     /// caused by the one before it, or comes from the same vat.
     #[track_caller]
@@ -105,6 +113,9 @@ impl Pattern {
 
     #[track_caller]
     fn check(&self, lines: &[&str], causes: Option<&[(&str, &str)]>) {
+        if self.over_restarts {
+            self.check_over_restarts(lines);
+        }
         for homes in Homes::ALL {
             let mut hashes = Vec::new();
             in_each_order_with_one_and_four_workers(|shape| {
@@ -126,17 +137,48 @@ impl Pattern {
         }
     }
 
+    /// Goes through the pattern with a restart after every crank from when it starts.
+    #[track_caller]
+    fn check_over_restarts(&self, lines: &[&str]) {
+        let shape = Shape {
+            order: CommitOrder::Dispatch,
+            workers: 1,
+        };
+        let scratch = Scratch::new();
+        let mut host = open(shape, &scratch, Durability::Buffered);
+        let stage = Stage::new(&host, Homes::Two, &self.parts);
+        let started = host.send(stage.cast["alice"], "start", &Vec::<Thing>::new());
+        drop(started.expect("the message is taken"));
+        loop {
+            host.run(1).expect("the run ends well");
+            if host.stats().waiting == 0 {
+                break;
+            }
+            host.close();
+            host = open(shape, &scratch, Durability::Buffered);
+        }
+        let said = host.read(stage.scribe, |scribe: &Scribe| scribe.said.clone());
+        assert_eq!(said.expect("the scribe can be read"), lines);
+        stage.leave(&host);
+        self.check_what_is_left(&host);
+        host.close();
+    }
+
+    #[track_caller]
+    fn check_what_is_left(&self, host: &Host) {
+        let stats = host.stats();
+        assert_eq!(
+            (stats.promises, stats.objects, stats.waiting),
+            (self.promises_left, 0, 0),
+            "promises, objects and deliveries that are left"
+        );
+    }
+
     /// Goes through the pattern; gives what was said, and the hash of all that happened.
     fn run(&self, homes: Homes, shape: Shape, lines: usize) -> (Vec<String>, ActivityHash) {
         let scratch = Scratch::new();
-        let open = || {
-            shape.open_with(scratch.dir(), |builder| {
-                let builder = builder.kind::<Player>(()).kind::<Scribe>(());
-                // Nothing here is about the disk.
-                builder.clock(Clock::Manual).durability(Durability::None)
-            })
-        };
-        let host = open();
+        // Nothing here is about the disk.
+        let host = open(shape, &scratch, Durability::None);
         let stage = Stage::new(&host, homes, &self.parts);
         let started = host.send(stage.cast["alice"], "start", &Vec::<Thing>::new());
         let started = host.settled(&started.expect("the message is taken"));
@@ -148,14 +190,17 @@ impl Pattern {
         stage.leave(&host);
         let stats = host.stats();
         assert_eq!(stats.abandoned, self.refusals, "abandoned; said: {said:#?}");
-        assert_eq!(
-            (stats.promises, stats.objects, stats.waiting),
-            (self.promises_left, 0, 0),
-            "promises, objects and deliveries that are left; homes: {homes:?}"
-        );
+        self.check_what_is_left(&host);
         host.close();
         (said, stats.activity_hash)
     }
+}
+
+fn open(shape: Shape, scratch: &Scratch, durability: Durability) -> Host {
+    shape.open_with(scratch.dir(), |builder| {
+        let builder = builder.kind::<Player>(()).kind::<Scribe>(());
+        builder.clock(Clock::Manual).durability(durability)
+    })
 }
 
 /// The vats and the players in them.

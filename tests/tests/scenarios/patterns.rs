@@ -473,6 +473,7 @@ fn a64_promises_go_there_and_back() {
         on("b64_two", "a, b", [answer("[a, b]")]),
         on("b64_three", "x", [fulfil("q", "x")]),
     ])
+    .over_restarts()
     .says(&["alice: true true", "alice: true true"]);
 }
 
@@ -535,6 +536,7 @@ fn a66_the_receiver_watches_the_outcome_of_a_message_that_it_will_get() {
             ],
         ),
     ])
+    .over_restarts()
     .says_with_causes(
         &["bob: one", "bob: two", "bob: p2 is res", "alice: done"],
         &[("bob: two", "alice: done")],
@@ -564,6 +566,7 @@ fn a70_messages_to_the_outcomes_of_messages() {
         on("p3", "", [say("p3")]),
     ])
     .bob([pipe1()])
+    .over_restarts()
     .says_with_causes(&PIPES, &PIPE_CAUSES);
 }
 
@@ -657,6 +660,7 @@ fn a71_messages_to_outcomes_behind_a_promise_that_is_resolved_behind_them() {
             [object("x", [pipe1()]), fulfil("q", "x")],
         ),
     ])
+    .over_restarts()
     .says_with_causes(&PIPES, &PIPE_CAUSES);
 }
 
@@ -692,6 +696,7 @@ fn a72_messages_to_outcomes_that_have_long_waited_when_the_promise_is_resolved()
             [object("x", [pipe1()]), fulfil("q", "x")],
         ),
     ])
+    .over_restarts()
     .says_with_causes(&PIPES, &PIPE_CAUSES);
 }
 
@@ -939,6 +944,7 @@ fn a91_a_third_is_given_a_promise_that_comes_to_an_object_of_the_seconds() {
         "p",
         [say("got {p}"), send("p", "log", "'hi bert'")],
     )])
+    .over_restarts()
     .says(&["carol: got a promise", "alice: fulfils", "bert: hi bert"]);
 }
 
@@ -1001,6 +1007,7 @@ fn a100_two_promises_come_to_each_other() {
         on("b100_3", "a, b", [fulfil("p1", "b"), fulfil("p2", "a")]),
     ])
     .promises_left(2)
+    .over_restarts()
     .says(&[
         "alice: true",
         "alice: true",
@@ -1008,5 +1015,106 @@ fn a100_two_promises_come_to_each_other() {
         "alice: in it is a promise",
         "alice: in it is a list of 1",
         "alice: in it is a list of 1",
+    ]);
+}
+
+/// What waited in a promise that is answered with another waits there from then on, behind what
+/// waited there before.
+#[test]
+fn messages_follow_an_answer_that_is_answered_with_an_answer() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p", "bob", "get", "carol"),
+                send("p", "log", "'from alice'"),
+                ask("r", "bob", "wait", ""),
+                watch("r", "waited"),
+                watch("p", "came"),
+            ],
+        ),
+        on("waited", "", [send("carol", "resolve", "bert")]),
+        on("came", "x", [say("match {x == bert}")]),
+    ])
+    .bob([
+        on(
+            "get",
+            "whom",
+            [
+                ask("q", "whom", "get", ""),
+                send("q", "log", "'from bob'"),
+                answer("q"),
+            ],
+        ),
+        on("wait", "", []),
+    ])
+    .carol([
+        on("get", "", [promise("z"), answer("z")]),
+        on("resolve", "x", [fulfil("z", "x")]),
+    ])
+    .over_restarts()
+    .says_with_causes(
+        &["bert: from bob", "bert: from alice", "alice: match true"],
+        &[],
+    );
+}
+
+/// Promises that came to text take no messages, and those that were rejected hand on why.
+#[test]
+fn messages_to_what_takes_none_are_rejected_in_turn() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                ask("p", "bob", "text", ""),
+                ask("q", "p", "first", "amy"),
+                ask("r", "q", "second", "amy"),
+                watch("r", "r"),
+                ask("s", "bob", "no", ""),
+                ask("t", "s", "third", "p"),
+                watch("t", "t"),
+            ],
+        ),
+        on("r_rejected", "why", [say("r is {why}")]),
+        on("t_rejected", "why", [say("t is {why}")]),
+    ])
+    .bob([
+        on("text", "", [answer("'text'")]),
+        on("no", "", [promise("q"), reject("q", "nope"), answer("q")]),
+    ])
+    .over_restarts()
+    .says(&["alice: r is not_callable", "alice: t is nope"]);
+}
+
+#[test]
+fn a_player_sends_to_itself_through_a_promise_of_its_own() {
+    Pattern::new([
+        on(
+            "start",
+            "",
+            [
+                promise("p"),
+                ask("r", "p", "one", "p, alice"),
+                ask("s", "alice", "two", ""),
+                fulfil("p", "alice"),
+                watch("r", "done"),
+            ],
+        ),
+        on(
+            "one",
+            "p, a",
+            [say("one, {p}"), watch("p", "p"), answer("a")],
+        ),
+        on("two", "", [say("two")]),
+        on("p", "p", [say("p is {p}, match {p == alice}")]),
+        on("done", "x", [say("done, match {x == alice}")]),
+    ])
+    .says(&[
+        "alice: two",
+        "alice: one, a promise",
+        "alice: p is an object, match true",
+        "alice: done, match true",
     ]);
 }
