@@ -293,7 +293,7 @@ pub(crate) enum Leads {
 }
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Promises {
     known: BTreeMap<PromiseId, Promise>,
     /// For deliveries that a promise waits for, which one.
@@ -302,19 +302,6 @@ pub(crate) struct Promises {
     touched: Vec<PromiseId>,
     /// Gone, with rows that are left.
     gone: Vec<PromiseId>,
-}
-
-impl Default for Promises {
-    fn default() -> Self {
-        Self {
-            known: BTreeMap::new(),
-            by_delivery: FxHashMap::default(),
-            // Those that come from the tables have epoch 0 and are not changed yet.
-            epoch: 1,
-            touched: Vec::new(),
-            gone: Vec::new(),
-        }
-    }
 }
 
 impl Promises {
