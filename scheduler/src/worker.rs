@@ -174,8 +174,7 @@ impl Worker<'_> {
             if self.clock.tick(self.parts) {
                 self.show_running();
             }
-            let ended = finished.vat_ended;
-            if ended {
+            if finished.vat_ended {
                 // Before its record is handed over: then the holder of the role takes it out.
                 self.parts.note_store(cell, live.store_bytes());
             }

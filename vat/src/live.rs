@@ -220,10 +220,14 @@ impl LiveVat {
         self.progress.crank
     }
 
-    /// How much of its store is in memory, in bytes; see [`Store::bytes`].
+    /// How much of its store is in memory, in bytes; see [`Store::bytes`]. Nothing once the vat has
+    /// ended: then it is on its way out, and may be gone before this is asked.
     #[must_use]
     pub fn store_bytes(&self) -> usize {
-        self.store.bytes()
+        match self.ended {
+            None => self.store.bytes(),
+            Some(_) => 0,
+        }
     }
 
     /// Hands it a delivery and runs one crank to its end, whatever the vat's code does.
