@@ -236,6 +236,12 @@ impl Stage {
         assert_eq!((stats.promises, stats.objects), (promises, objects));
     }
 
+    /// Closes it.
+    #[track_caller]
+    pub fn close(self) {
+        self.host.close();
+    }
+
     /// Lets everything come to its end and checks that a restart changes nothing of it.
     ///
     /// # Panics
