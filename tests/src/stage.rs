@@ -122,7 +122,6 @@ impl Stage {
     /// # Panics
     ///
     /// When the kernel does not take it.
-    #[must_use]
     #[track_caller]
     pub fn send(&self, to: impl Into<Target>, program: &str, with: &With) -> Ticket<Outcome> {
         self.host
