@@ -175,6 +175,11 @@ impl Bed {
         Ok(self.kernel.send(vat, "start", &LAPS)?)
     }
 
+    /// Closes the kernel, and only then removes its directory.
+    fn close(self) -> Fallible<()> {
+        Ok(self.kernel.close(CLOSING)?)
+    }
+
     fn paced(&self, rate: f64, options: &Options) -> Fallible<Vec<Settled>> {
         let [settled] = load::paced(rate, options.seconds, |send| self.send(send, options))?;
         Ok(settled)
@@ -191,7 +196,7 @@ fn main() -> Fallible<()> {
     }
     let bed = Bed::new(0, &options)?;
     let saturated = load::saturated_rate(options.seconds / 4.0, |send| bed.send(send, &options))?;
-    bed.kernel.close(CLOSING)?;
+    bed.close()?;
     let paced = saturated / 2.0;
     println!(
         "saturated: {} sends, paced: {} sends\n",
@@ -212,11 +217,11 @@ fn main() -> Fallible<()> {
         )?);
         whole.push(p99_millis(&settled)?);
         took.push((over - begun).as_secs_f64());
-        bed.kernel.close(CLOSING)?;
+        bed.close()?;
 
         let bed = Bed::new(0, &options)?;
         without.push(p99_millis(&bed.paced(paced, &options)?)?);
-        bed.kernel.close(CLOSING)?;
+        bed.close()?;
     }
     println!(
         "{}",

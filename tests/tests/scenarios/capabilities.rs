@@ -2,7 +2,7 @@
 
 use crankcase::{Cause, ObjectId, Promise, PromiseId, Ref, VatNumber};
 use crankcase_tests::player::{data, described};
-use crankcase_tests::{Stage, alone_and_with_many};
+use crankcase_tests::{Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [&str; 0] = [];
 
@@ -21,7 +21,7 @@ const USES: [&str; 9] = [
 
 #[test]
 fn caps_forged_references_doom_every_use_and_nothing_else() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         stage.go(carol, "object x; promise p; keep x p", &[]);
@@ -56,7 +56,7 @@ fn caps_forged_references_doom_every_use_and_nothing_else() {
 
 #[test]
 fn caps_forged_names_of_what_never_was() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         // A vat cannot be given these: the host that tries is told that they lead nowhere, and
@@ -128,7 +128,7 @@ fn caps_forged_names_of_what_never_was() {
 
 #[test]
 fn caps_kept_what_came_may_be_used_later_only_if_it_was_kept() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         stage.go(bob, "object x; promise p; keep x p", &[]);
@@ -181,7 +181,7 @@ fn caps_kept_what_came_may_be_used_later_only_if_it_was_kept() {
 
 #[test]
 fn caps_kept_in_a_crank_that_is_lost_is_not_kept() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let x = [("x", bob.into())];
@@ -202,7 +202,7 @@ fn caps_kept_in_a_crank_that_is_lost_is_not_kept() {
 #[test]
 fn caps_made_in_a_crank_that_is_lost_was_never_made() {
     // The numbers are given out again: who remembers them has nothing by that.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         assert_eq!(
@@ -228,7 +228,7 @@ fn caps_made_in_a_crank_that_is_lost_was_never_made() {
 
 #[test]
 fn caps_spawn_gives_a_reference_that_can_be_used_at_once() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "
@@ -252,7 +252,7 @@ fn caps_spawn_gives_a_reference_that_can_be_used_at_once() {
 
 #[test]
 fn caps_introduction_of_a_third_party() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         let with = [("bob", bob.into()), ("carol", carol.into())];
@@ -288,7 +288,7 @@ fn caps_introduction_of_a_third_party() {
 
 #[test]
 fn caps_introduction_does_not_spread() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         let with = [("bob", bob.into()), ("carol", carol.into())];
@@ -311,7 +311,7 @@ fn caps_introduction_does_not_spread() {
 
 #[test]
 fn caps_attenuation_by_a_facet() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         let with = [("bob", bob.into()), ("carol", carol.into())];
@@ -339,7 +339,7 @@ fn caps_attenuation_by_a_facet() {
 
 #[test]
 fn caps_attenuation_a_facet_holds_what_it_leads_to() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob, carol] = stage.players();
         stage.go(
@@ -363,7 +363,7 @@ fn caps_attenuation_a_facet_holds_what_it_leads_to() {
 #[test]
 fn caps_notice_reaches_no_method() {
     // What is told of a promise comes to where no message comes, so nobody can make it up.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let program = "ask bob got 'made-up as r; watch r got";
@@ -376,7 +376,7 @@ fn caps_notice_reaches_no_method() {
 
 #[test]
 fn caps_host_holds_survive_restarts_and_release_drops() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let mut stage = Stage::open(shape);
         let [alice] = stage.players();
         let given = stage.given(alice, "object o; promise p; keep p; answer [o p]", &[]);
@@ -421,7 +421,7 @@ fn caps_host_holds_survive_restarts_and_release_drops() {
 
 #[test]
 fn caps_host_what_is_in_no_hand_is_gone() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         // Nobody keeps the promise that the host is told of, so it is gone at once.
@@ -456,7 +456,7 @@ fn caps_host_what_is_in_no_hand_is_gone() {
 
 #[test]
 fn caps_host_a_hold_in_a_batch_has_an_outcome_of_its_own() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let gone = stage.given(alice, "promise p; answer [p]", &[]).remove(0);

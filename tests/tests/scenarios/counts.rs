@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crankcase::{CommitOrder, Ref};
 use crankcase_tests::host::settled;
 use crankcase_tests::player::described;
-use crankcase_tests::{Gate, Shape, Stage, alone_and_with_many};
+use crankcase_tests::{Gate, Shape, Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [u64; 0] = [];
 
 #[test]
 fn gc_drop_by_every_way_of_letting_go() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let ways = [
             ("", ""),
@@ -56,7 +56,7 @@ fn gc_drop_by_every_way_of_letting_go() {
 
 #[test]
 fn gc_drop_after_the_last_of_many_holders() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [owner, first, second, third] = stage.players();
         stage.go(owner, "object o; keep o", &[]);
@@ -88,7 +88,7 @@ fn gc_drop_after_the_last_of_many_holders() {
 
 #[test]
 fn gc_drop_not_for_a_message_to_oneself_that_is_still_to_come() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         let program = "object o; send me { say got; send me { say again } with [o] } with [o]";
@@ -102,7 +102,7 @@ fn gc_drop_not_for_a_message_to_oneself_that_is_still_to_come() {
 
 #[test]
 fn gc_queue_a_promise_that_holds_the_only_reference() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [owner, holder] = stage.players();
         stage.go(holder, "promise p; keep p", &[]);
@@ -123,7 +123,7 @@ fn gc_queue_a_promise_that_holds_the_only_reference() {
 
 #[test]
 fn gc_queue_over_two_promises() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [owner, holder] = stage.players();
         stage.go(holder, "promise p q; keep p q", &[]);
@@ -148,7 +148,7 @@ fn gc_queue_over_two_promises() {
 
 #[test]
 fn gc_own_object_that_the_vat_keeps_stays() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [owner, holder] = stage.players();
         let with = [("holder", holder.into())];
@@ -174,7 +174,7 @@ fn gc_own_object_that_the_vat_keeps_stays() {
 
 #[test]
 fn gc_removed_object_rejects_what_comes_later() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [owner, holder] = stage.players();
         let with = [("holder", holder.into())];
@@ -201,7 +201,7 @@ fn gc_removed_object_rejects_what_comes_later() {
 
 #[test]
 fn gc_forwarded_result_is_held_by_nobody_in_between() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, middle, owner] = stage.players();
         let program = "send middle { send owner { object o; answer o } as r; answer r } with [owner] as p; keep p";
@@ -222,7 +222,7 @@ fn gc_forwarded_result_is_held_by_nobody_in_between() {
 #[test]
 fn gc_cycle_of_two_vats_stays_until_one_lets_go() {
     // Counting does not see that nobody else is left; whoever lets go frees both.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let with = [("bob", bob.into()), ("alice", alice.into())];
@@ -283,7 +283,7 @@ fn drop_against_giving_away(stage: &Stage, owner: Ref, first: Ref, second: Ref, 
 
 #[test]
 fn gc_reexport_against_a_drop_in_any_order() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         for _ in 0..5 {
             let [owner, first, second] = stage.players();
@@ -347,7 +347,7 @@ fn gc_reexport_as_an_answer_while_the_drop_is_on_its_way() {
 
 #[test]
 fn gc_end_when_everybody_forgets_everything_nothing_is_known() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let players: [Ref; 4] = stage.players();
         // Everybody gives everybody an object and a promise, over and over, and decides some.

@@ -7,7 +7,7 @@ use crankcase_tests::host::settled;
 use crankcase_tests::player::{PLAY, described};
 use crankcase_tests::stage::play;
 use crankcase_tests::watch::Watch;
-use crankcase_tests::{Player, Shape, Stage, alone_and_with_many};
+use crankcase_tests::{Player, Shape, Stage, in_each_order_with_one_and_four_workers};
 
 /// Where it all ends: the order, and who remembers what.
 type Standing = (Seq, ActivityHash, BTreeMap<Ref, Player>);
@@ -178,7 +178,7 @@ fn restart_queues_in_the_middle_of_a_crowd() {
 
 #[test]
 fn restart_tickets_answers_that_are_promises_are_asked_for_again() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let mut stage = Stage::open(shape);
         let [alice] = stage.players();
         let mut tickets = Vec::new();
@@ -219,7 +219,7 @@ fn restart_tickets_answers_that_are_promises_are_asked_for_again() {
 
 #[test]
 fn restart_tickets_of_a_vat_that_died_meanwhile() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice] = stage.players();
         let program = "promise p; keep p; answer p";
@@ -244,7 +244,7 @@ fn restart_tickets_of_a_vat_that_died_meanwhile() {
 
 #[test]
 fn restart_objects_and_numbers_go_on_where_they_were() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let mut stage = Stage::open_with(shape, |builder| builder.checkpoint_every(1, 1));
         let [alice, bob] = stage.players();
         for round in 1..=4u64 {

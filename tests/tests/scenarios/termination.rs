@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crankcase::{Cause, Promise};
 use crankcase_tests::host::settled;
 use crankcase_tests::player::{describe, described};
-use crankcase_tests::{Gate, Stage, alone_and_with_many};
+use crankcase_tests::{Gate, Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [&str; 0] = [];
 
@@ -19,7 +19,7 @@ const ENDS: [(&str, &str); 4] = [
 
 #[test]
 fn termination_outbox_what_was_sent_before_is_delivered_and_the_last_crank_decides_for_itself() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [friend] = stage.players();
         for (end, told) in ENDS {
@@ -44,7 +44,7 @@ fn termination_outbox_what_was_sent_before_is_delivered_and_the_last_crank_decid
 #[test]
 fn termination_outbox_in_one_input_with_the_end() {
     // The sends of the first crank are on their way when the second ends the vat.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, friend] = stage.players();
         stage.go(victim, "keep friend", &[("friend", friend.into())]);
@@ -72,7 +72,7 @@ fn termination_outbox_in_one_input_with_the_end() {
 
 #[test]
 fn termination_inbox_the_message_behind_the_fatal_one_is_rejected_unexecuted() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [friend] = stage.players();
         for (end, told) in ENDS {
@@ -104,7 +104,7 @@ fn termination_inbox_the_message_behind_the_fatal_one_is_rejected_unexecuted() {
 fn termination_inbox_with_news_and_drops_in_it() {
     // The inbox of the victim holds a message, the outcome of a watch, the news of a promise that
     // it keeps and the drop of one of its objects when the fatal message is handled.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, friend] = stage.players();
         let program = "
@@ -132,7 +132,7 @@ fn termination_inbox_with_news_and_drops_in_it() {
 
 #[test]
 fn termination_decided_everything_that_a_dead_vat_was_to_decide_is_rejected() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         for (end, _) in ENDS {
             let stage = Stage::open(shape);
             let [victim, friend, other] = stage.players();
@@ -180,7 +180,7 @@ fn termination_decided_everything_that_a_dead_vat_was_to_decide_is_rejected() {
 
 #[test]
 fn termination_decided_promises_are_rejected_in_the_order_in_which_they_were_made() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, friend] = stage.players();
         let program = "
@@ -200,7 +200,7 @@ fn termination_decided_promises_are_rejected_in_the_order_in_which_they_were_mad
 
 #[test]
 fn termination_exit_in_the_crank_that_decides() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [friend] = stage.players();
         for (end, heard) in [("exit", "got: 'decided"), ("fail", "got: no vat_ended")] {
@@ -217,7 +217,7 @@ fn termination_exit_in_the_crank_that_decides() {
 
 #[test]
 fn termination_exit_answers_with_a_reference_or_a_promise() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, second, friend] = stage.players();
         let with = [("victim", victim.into()), ("second", second.into())];
@@ -245,7 +245,7 @@ fn termination_exit_answers_with_a_reference_or_a_promise() {
 
 #[test]
 fn termination_exit_nothing_may_follow_it() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         let with = [("bob", bob.into()), ("p", Promise::from(bob))];
@@ -279,7 +279,7 @@ fn termination_exit_nothing_may_follow_it() {
 
 #[test]
 fn termination_watch_of_a_dead_vat_is_told_to_nobody() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, friend] = stage.players();
         stage.go(friend, "promise p; keep p", &[]);
@@ -298,7 +298,7 @@ fn termination_watch_of_a_dead_vat_is_told_to_nobody() {
 
 #[test]
 fn termination_late_sends_are_rejected_and_change_nothing() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, friend, third] = stage.players();
         let with = [("friend", friend.into())];
@@ -331,7 +331,7 @@ fn termination_late_sends_are_rejected_and_change_nothing() {
 
 #[test]
 fn termination_references_what_the_dead_held_is_dropped() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, owner] = stage.players();
         let program = "
@@ -359,7 +359,7 @@ fn termination_references_what_the_dead_held_is_dropped() {
 #[test]
 fn termination_references_of_the_dead_that_wait_elsewhere() {
     // An object of the dead is known to a message only, which waits in a promise of a third vat.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         for end in ["fulfil door me", "reject door shut", "fulfil door 'text"] {
             let [victim, keeper] = stage.players();
@@ -383,7 +383,7 @@ fn termination_references_of_the_dead_that_wait_elsewhere() {
 
 #[test]
 fn termination_clean_up_of_thousands_of_rows() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, owner, friend] = stage.players();
         let program = "
@@ -412,7 +412,7 @@ fn termination_clean_up_of_thousands_of_rows() {
 #[test]
 fn termination_illegal_call_ends_no_vat() {
     // The offending crank is lost, and nothing before or behind it.
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [victim, friend] = stage.players();
         stage.go(victim, "memorize friend", &[("friend", friend.into())]);
@@ -434,7 +434,7 @@ fn termination_illegal_call_ends_no_vat() {
 
 #[test]
 fn termination_start_that_is_refused() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [alice, bob] = stage.players();
         for start in ["refuse nope", "panic", "fail", "recall nothing"] {
@@ -455,7 +455,7 @@ fn termination_start_that_is_refused() {
 
 #[test]
 fn termination_object_is_dropped_while_its_vat_dies() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         for (first, second) in [
             ("fail", "forget o"),
@@ -483,7 +483,7 @@ fn termination_object_is_dropped_while_its_vat_dies() {
 
 #[test]
 fn termination_by_the_last_message_of_the_last_holder() {
-    alone_and_with_many(|shape| {
+    in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
         let [owner, holder] = stage.players();
         let program = "object o; keep o; send holder { keep o } with [o]";
