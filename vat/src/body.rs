@@ -121,7 +121,14 @@ impl<'a> Body<'a> {
         if self.count == 0 {
             return Ok(());
         }
-        each_reference(&self.to_slots()?, see)
+        for slot in self.slots() {
+            let slot = slot?;
+            match slot.reference() {
+                Some(reference) => see(reference),
+                None => each_reference(std::slice::from_ref(&slot), see)?,
+            }
+        }
+        Ok(())
     }
 
     /// The one reference that is all that stands in it: what a bare `Ref` or `Promise` encodes to.

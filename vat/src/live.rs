@@ -151,7 +151,8 @@ pub struct LiveVat {
     value: Option<Box<dyn AnyVat>>,
     /// The encoding of the value after the last committed crank, a body.
     encoded: Vec<u8>,
-    /// The references in it.
+    /// The references beside its bytes, and all that are in them.
+    slots: Vec<Slot>,
     held: Held,
     started: bool,
     store: Store,
@@ -174,6 +175,7 @@ impl LiveVat {
             progress: Progress::default(),
             value: None,
             encoded: Vec::new(),
+            slots: Vec::new(),
             held: Held::default(),
             started: false,
             store: Store::default(),
@@ -197,7 +199,8 @@ impl LiveVat {
         let mut vat = Self::unborn(id, number, kind);
         vat.progress = stored.progress;
         if let Some(state) = stored.state {
-            vat.held.add(&Body::read(&state)?.to_slots()?)?;
+            vat.slots = Body::read(&state)?.to_slots()?;
+            vat.held.add(&vat.slots)?;
             vat.encoded = state;
             vat.started = true;
         }
@@ -502,14 +505,15 @@ impl LiveVat {
             }
             space.state.extend_from_slice(&space.bytes);
             if space.state != self.encoded || !self.started {
-                note_fresh(&mut gathered.fresh, &self.encoded, &space.slots);
-                if !space.slots.is_empty() || !self.held.list().is_empty() {
+                if space.slots != self.slots {
+                    note_fresh(&mut gathered.fresh, &self.slots, &space.slots);
                     space.held.clear();
                     // They were walked when they were checked.
                     let _ = space.held.add(&space.slots);
                     self.held.list().iter().for_each(|held| note(*held, -1));
                     space.held.list().iter().for_each(|held| note(*held, 1));
                     std::mem::swap(&mut self.held, &mut space.held);
+                    std::mem::swap(&mut self.slots, &mut space.slots);
                 }
                 std::mem::swap(&mut self.encoded, &mut space.state);
                 state_changed = true;
@@ -567,9 +571,8 @@ impl LiveVat {
             return Ok(End::NOTHING);
         }
         let mut rewritten = None;
-        if let Ok(body) = Body::read(&self.encoded)
-            && let Ok(slots) = body.to_slots()
-            && let Some(slots) = replaced(&slots, promise, &by)
+        if let Some(slots) = replaced(&self.slots, promise, &by)
+            && let Ok(body) = Body::read(&self.encoded)
         {
             let (mut encoded, mut held) = (Vec::new(), Held::default());
             Body::put(&mut encoded, &slots, body.bytes());
@@ -580,7 +583,7 @@ impl LiveVat {
                     note_change(&mut space.changes, self.id, *reference, change);
                 }
             }
-            rewritten = Some((encoded, held));
+            rewritten = Some((encoded, slots, held));
         }
         let state_changed = rewritten.is_some();
         let store = Committed::new(&self.store, space.tables.as_ref());
@@ -617,8 +620,9 @@ impl LiveVat {
             Ok(())
         };
         rewrite().map_err(|unread| why(store, unread))?;
-        if let Some((encoded, held)) = rewritten {
+        if let Some((encoded, slots, held)) = rewritten {
             self.encoded = encoded;
+            self.slots = slots;
             self.held = held;
             self.value_dropped();
         }
@@ -762,13 +766,7 @@ fn note_change(changes: &mut Vec<(Reference, i64)>, id: VatId, reference: Refere
 
 /// Notes the promises that stand in a new state for themselves and did not in the old one.
 #[inline]
-fn note_fresh(fresh: &mut Vec<PromiseId>, old: &[u8], new: &[Slot]) {
-    if !new.iter().any(|slot| matches!(slot, Slot::Promise(_))) {
-        return;
-    }
-    // Before its start a vat has no state.
-    let old = Body::read(old).and_then(|old| old.to_slots());
-    let old = old.unwrap_or_default();
+fn note_fresh(fresh: &mut Vec<PromiseId>, old: &[Slot], new: &[Slot]) {
     fresh.extend(new.iter().filter_map(|slot| match slot {
         Slot::Promise(promise) if !old.contains(slot) => Some(*promise),
         _ => None,

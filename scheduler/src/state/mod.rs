@@ -405,6 +405,8 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Contradiction> {
         let mut index = 0;
+        let before = self.vats.get(slot).progress.promised;
+        let mut made = before;
         let mut acts = record.acts();
         while let Some(act) = acts.next_at() {
             let (offset, act) = act?;
@@ -414,9 +416,8 @@ impl State {
             let promised = match act.made_promise() {
                 None => None,
                 Some(kept) => {
-                    let made = &mut self.vats.touch(slot).progress.promised;
-                    *made += 1;
-                    kept.then(|| PromiseId::new(number, *made))
+                    made += 1;
+                    kept.then(|| PromiseId::new(number, made))
                 }
             };
             match act {
@@ -502,6 +503,9 @@ impl State {
                 | Act::Await { .. } => return Err(Contradiction::Misplaced),
                 _ => return Err(Contradiction::Misplaced),
             }
+        }
+        if made > before {
+            self.vats.touch(slot).progress.promised = made;
         }
         Ok(())
     }

@@ -126,9 +126,13 @@ impl State {
         if !body.has_slots() {
             return Ok(());
         }
-        let mut references = Vec::new();
-        body.each_reference(&mut |reference| references.push(reference))?;
-        for reference in references {
+        let mut counted = Vec::new();
+        body.each_reference(&mut |reference| {
+            if reference.is_counted() {
+                counted.push(reference);
+            }
+        })?;
+        for reference in counted {
             self.on_the_way(reference, 1, by)?;
         }
         Ok(())

@@ -304,6 +304,15 @@ impl<'a> Committed<'a> {
         }
     }
 
+    /// The value of a row where it stands, if all of them are in memory.
+    #[inline]
+    pub(crate) fn in_memory(self, key: &[u8]) -> Option<Option<&'a [u8]>> {
+        match &self.store.0 {
+            Held::Complete(all) => Some(all.rows.get(key).map(AsRef::as_ref)),
+            Held::Partial(_) => None,
+        }
+    }
+
     /// The value of a row; an error if it cannot be known, which stays with the store until it is
     /// taken.
     #[inline]
