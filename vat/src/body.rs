@@ -16,9 +16,8 @@ use crate::rejection::Rejection;
 pub struct Body<'a> {
     raw: &'a [u8],
     count: u32,
-    /// Where the slots begin, and where the bytes do.
-    slots_at: usize,
-    bytes_at: usize,
+    /// Where the bytes begin.
+    bytes_at: u32,
 }
 
 impl<'a> Body<'a> {
@@ -34,21 +33,22 @@ impl<'a> Body<'a> {
             return Ok(Self {
                 raw,
                 count: 0,
-                slots_at: 1,
                 bytes_at: 1,
             });
         }
         let mut reader = Reader::new(raw);
         let count = reader.varint_u32("references")?;
-        let slots_at = reader.offset();
         for _ in 0..count {
-            Slot::read(&mut reader)?;
+            Slot::skip(&mut reader)?;
         }
+        let bytes_at = u32::try_from(reader.offset()).map_err(|_| DecodeError::Invalid {
+            what: "references",
+            offset: 0,
+        })?;
         Ok(Self {
             raw,
             count,
-            slots_at,
-            bytes_at: reader.offset(),
+            bytes_at,
         })
     }
 
@@ -58,7 +58,6 @@ impl<'a> Body<'a> {
         Body {
             raw: &[0],
             count: 0,
-            slots_at: 1,
             bytes_at: 1,
         }
     }
@@ -84,7 +83,7 @@ impl<'a> Body<'a> {
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
-        &self.raw[self.bytes_at..]
+        &self.raw[self.bytes_at as usize..]
     }
 
     /// Whether references stand in it.
@@ -95,10 +94,11 @@ impl<'a> Body<'a> {
     }
 
     /// The references.
+    #[inline]
     pub fn slots(&self) -> impl Iterator<Item = Result<Slot, DecodeError>> + use<'a> {
-        let mut reader = Reader::new(&self.raw[..self.bytes_at]);
-        let at = self.slots_at;
-        let _ = reader.take(at, "references");
+        let mut reader = Reader::new(&self.raw[..self.bytes_at as usize]);
+        // Their count, which reading the body has passed.
+        let _ = reader.varint("references");
         (0..self.count).map(move |_| Slot::read(&mut reader))
     }
 

@@ -1032,6 +1032,11 @@ impl<'a> Gathering<'_, 'a> {
     /// Checks a reference that is used beside the encoded value.
     #[inline]
     fn check(&mut self, crank: &Crank<'a>, used: &Slot, away: bool) -> bool {
+        if let Some(reference) = used.reference()
+            && crank.check_reference(reference, &mut self.gathered, away)
+        {
+            return true;
+        }
         crank.check_slots(std::slice::from_ref(used), &mut self.gathered, away)
     }
 

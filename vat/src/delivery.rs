@@ -329,6 +329,7 @@ pub(crate) fn known_outcome(on: &Slot) -> Option<Outcome> {
 }
 
 /// A body's payload with its references, for reading.
+#[inline]
 pub(crate) fn parts<'a>(body: &Body<'a>, slots: &mut Vec<Slot>) -> Result<&'a [u8], DecodeError> {
     slots.clear();
     if body.has_slots() {

@@ -17,6 +17,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         if !self.set.is_empty() {
@@ -24,6 +25,7 @@ impl Held {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, reference: Reference) {
         self.list.push(reference);
         if self.list.len() > FEW {
@@ -36,8 +38,17 @@ impl Held {
     }
 
     /// Adds every reference in the slots.
+    #[inline]
     pub(crate) fn add(&mut self, slots: &[Slot]) -> Result<(), DecodeError> {
-        each_reference(slots, &mut |reference| self.push(reference))
+        for slot in slots {
+            match slot.reference() {
+                Some(reference) => self.push(reference),
+                None => each_reference(std::slice::from_ref(slot), &mut |reference| {
+                    self.push(reference);
+                })?,
+            }
+        }
+        Ok(())
     }
 
     #[inline]

@@ -474,7 +474,6 @@ impl LiveVat {
             }
             gathered.to_decide = to_decide;
         }
-        space.acts.extend_from_slice(&gathered.acts);
         for (counter, resolution) in &gathered.decided {
             self.to_decide.remove(counter);
             if *counter <= before || gathered.is_kept((counter - before - 1) as usize) {
@@ -679,6 +678,11 @@ impl LiveVat {
         if !space.arrived.is_empty() {
             write_taken(&space.arrived, &mut space.acts);
         }
+        // What was sent by a crank that was abandoned was not.
+        let sent = match end {
+            End::Abandoned(..) => &[][..],
+            End::Committed { .. } | End::Cleaned { .. } => &space.gathered.acts[..],
+        };
         let end = match end {
             End::Committed {
                 state_changed,
@@ -704,7 +708,7 @@ impl LiveVat {
             self.progress.now,
             end,
         )
-        .write(&space.acts, &mut space.record);
+        .write([sent, &space.acts], &mut space.record);
     }
 }
 

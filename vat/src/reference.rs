@@ -38,6 +38,7 @@ impl Reference {
     /// Whether those who hold it are counted: a vat's root lives as long as its vat, whoever
     /// holds it.
     #[must_use]
+    #[inline]
     pub const fn is_counted(&self) -> bool {
         match self {
             Self::Object(object) => !object.is_root(),
@@ -77,6 +78,7 @@ pub enum Slot {
 
 impl Slot {
     /// Appends the encoding.
+    #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Object(object) => {
@@ -106,6 +108,7 @@ impl Slot {
     /// # Errors
     ///
     /// [`DecodeError`] when none stands there.
+    #[inline]
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
         let invalid = DecodeError::Invalid {
@@ -133,8 +136,29 @@ impl Slot {
         })
     }
 
+    /// Passes over one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    #[inline]
+    pub(crate) fn skip(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let mut ahead = reader.clone();
+        let head = ahead.varint("reference")?;
+        match head & 3 {
+            ROOT | PROMISE => {
+                ahead.varint("counter of a reference")?;
+                *reader = ahead;
+            }
+            // The rarer ones are read, which checks them.
+            _ => drop(Self::read(reader)?),
+        }
+        Ok(())
+    }
+
     /// What it refers to itself, unless it came to its end.
     #[must_use]
+    #[inline]
     pub const fn reference(&self) -> Option<Reference> {
         match self {
             Self::Object(object) => Some(Reference::Object(*object)),
@@ -257,6 +281,7 @@ pub(crate) fn replaced(slots: &[Slot], promise: PromiseId, by: &Slot) -> Option<
 /// or kind 3 and the resolution. It has a fixed length where that saves an allocation for each.
 const IN_TRANSIT: usize = 25;
 
+#[inline]
 fn in_transit(kind: u8, numbers: [u64; 3]) -> [u8; IN_TRANSIT] {
     let mut bytes = [kind; IN_TRANSIT];
     for (part, number) in bytes[1..].chunks_exact_mut(8).zip(numbers) {
@@ -267,6 +292,7 @@ fn in_transit(kind: u8, numbers: [u64; 3]) -> [u8; IN_TRANSIT] {
 
 impl Slot {
     /// Hands it over as the one byte string that a reference writes.
+    #[inline]
     pub(crate) fn transit<R>(&self, hand_over: impl FnOnce(&[u8]) -> R) -> R {
         match self {
             Self::Object(ObjectId { vat, number }) => {
@@ -285,6 +311,7 @@ impl Slot {
     }
 
     /// What was handed over.
+    #[inline]
     pub(crate) fn from_transit(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         if u64::from(kind) == SETTLED {
@@ -310,6 +337,7 @@ impl Slot {
     }
 }
 
+#[inline]
 fn write_slot<S: Serializer>(slot: &Slot, serializer: S) -> Result<S::Ok, S::Error> {
     struct Bytes<'a>(&'a [u8]);
     impl Serialize for Bytes<'_> {
@@ -320,6 +348,7 @@ fn write_slot<S: Serializer>(slot: &Slot, serializer: S) -> Result<S::Ok, S::Err
     slot.transit(|bytes| serializer.serialize_newtype_struct(SLOT, &Bytes(bytes)))
 }
 
+#[inline]
 fn read_slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Slot, D::Error> {
     struct Wanted;
     impl<'de> Visitor<'de> for Wanted {
@@ -407,12 +436,14 @@ impl fmt::Debug for Ref {
 }
 
 impl Serialize for Ref {
+    #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         write_slot(&Slot::Object(self.0), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Ref {
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match read_slot(deserializer)? {
             Slot::Object(object) => Ok(Self(object)),
@@ -558,6 +589,7 @@ impl From<&Promise> for Target {
 }
 
 /// Appends slots with their count.
+#[inline]
 pub(crate) fn put_slots(out: &mut Vec<u8>, slots: &[Slot]) {
     put_varint(out, slots.len() as u64);
     slots.iter().for_each(|slot| slot.write(out));

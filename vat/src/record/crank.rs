@@ -188,8 +188,8 @@ impl<'a> CrankRecord<'a> {
         Acts::to_the_end(self.acts.clone())
     }
 
-    /// Appends the encoding of a record of which `acts` are the encoded acts.
-    pub(crate) fn write(&self, acts: &[u8], out: &mut Vec<u8>) {
+    /// Appends the encoding of a record of which `acts` are the encoded acts, in two parts.
+    pub(crate) fn write(&self, acts: [&[u8]; 2], out: &mut Vec<u8>) {
         out.push(head(KIND_CRANK));
         put_vat(out, self.vat);
         put_varint(out, self.number.get());
@@ -233,7 +233,9 @@ impl<'a> CrankRecord<'a> {
                 out.push(if *rows_left { ROWS_LEFT } else { 0 });
             }
         }
-        out.extend_from_slice(acts);
+        for part in acts {
+            out.extend_from_slice(part);
+        }
     }
 
     /// A record to be written; its acts are given to [`write`](Self::write).
@@ -374,7 +376,7 @@ mod tests {
             answer: Some(b"\0\0"),
             vat: VatEnd::Ended { rows_left: true },
         };
-        sample(end.clone()).write(&encoded, &mut bytes);
+        sample(end.clone()).write([&encoded, &[]], &mut bytes);
         let Ok(Record::Crank(read)) = Record::parse(&bytes) else {
             panic!("not a crank record")
         };
@@ -401,7 +403,7 @@ mod tests {
             CrankEnd::Cleaned { rows_left: true },
         ] {
             let mut bytes = Vec::new();
-            sample(end.clone()).write(&[], &mut bytes);
+            sample(end.clone()).write([&[], &[]], &mut bytes);
             let Ok(Record::Crank(read)) = Record::parse(&bytes) else {
                 panic!("not a crank record")
             };
@@ -419,7 +421,7 @@ mod tests {
             vat: VatEnd::Lives,
         };
         let mut bytes = Vec::new();
-        sample(end).write(&[], &mut bytes);
+        sample(end).write([&[], &[]], &mut bytes);
         // Cut at the end of an act it is a record of its own; the frame around it knows the length.
         let mut whole = vec![bytes.len()];
         for act in &acts {
