@@ -346,6 +346,23 @@ fn gc_reexport_as_an_answer_while_the_drop_is_on_its_way() {
 }
 
 #[test]
+fn an_object_that_never_was_takes_no_number() {
+    in_each_order_with_one_and_four_workers(|shape| {
+        let stage = Stage::open(shape);
+        let [owner] = stage.players();
+        for number in [7, u64::MAX] {
+            let never = Ref::to(crankcase::ObjectId::new(owner.vat(), number));
+            stage.go(owner, "remove never", &[("never", never.into())]);
+        }
+        let stage = stage.reopen();
+        stage.go(owner, "object o; keep o", &[]);
+        let made = stage.kept(owner, "o").object();
+        assert_eq!(made.map(|made| made.object().number), Some(1));
+        stage.end();
+    });
+}
+
+#[test]
 fn gc_end_when_everybody_forgets_everything_nothing_is_known() {
     in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
