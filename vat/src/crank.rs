@@ -290,10 +290,13 @@ impl<'a> Crank<'a> {
         let Some(mut gathered) = self.gather() else {
             return self.no_promise();
         };
+        let given_away = gathered.gathered.given_away.len();
         if !gathered.encode(self, args) || !gathered.check(self, &to, false) {
             return self.no_promise();
         }
         if let Slot::Settled(resolution) = &to {
+            // Nothing is sent, so nothing was given away.
+            gathered.gathered.given_away.truncate(given_away);
             let why = match Resolution::read(resolution) {
                 Ok(Resolution::Rejected(why)) => why,
                 _ => not_callable(),
@@ -365,7 +368,8 @@ impl<'a> Crank<'a> {
         let Some(mut gathered) = self.gather() else {
             return;
         };
-        if !gathered.encode(self, value) {
+        // What stands in it is given away if the promise turns out to be kept.
+        if !gathered.encode_with(self, value, |limits| limits.payload_bytes, false) {
             return;
         }
         let mut resolution = Vec::new();
@@ -1142,6 +1146,8 @@ pub(crate) fn write_answer(crank: &Crank<'_>, answer: &Payload, out: &mut Vec<u8
             .find(|(counter, _)| *counter == promise.counter)
     {
         out.extend_from_slice(resolution);
+        let given_away = &mut gathered.given_away;
+        each_own_object(crank.id, resolution, |object| given_away.push(object));
         return true;
     }
     if !answer.slots().is_empty() && !crank.check_slots(answer.slots(), gathered, true) {
@@ -1149,6 +1155,21 @@ pub(crate) fn write_answer(crank: &Crank<'_>, answer: &Payload, out: &mut Vec<u8
     }
     put_resolution(out, answer.slots(), answer.bytes());
     true
+}
+
+/// The numbers of a vat's own objects beside its root that stand in what a promise comes to.
+pub(crate) fn each_own_object(vat: VatId, resolution: &[u8], mut see: impl FnMut(u64)) {
+    if let Ok(Resolution::Value(body)) = Resolution::read(resolution) {
+        // The vat has just made it, and its references were walked when they were checked.
+        let _ = body.each_reference(&mut |reference| {
+            if let Reference::Object(object) = reference
+                && object.vat == vat
+                && !object.is_root()
+            {
+                see(object.number);
+            }
+        });
+    }
 }
 
 /// Appends what a promise comes to that is fulfilled with a value. A value that is just a promise

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::body::{Body, Resolution};
 use crate::combine;
-use crate::crank::{Crank, Exit, Gathered, Shared, write_answer};
+use crate::crank::{Crank, Exit, Gathered, Shared, each_own_object, write_answer};
 use crate::delivery::{
     Delivery, Message, Notice, Other, RecordBytes, What, known_outcome, object_of, parts,
 };
@@ -407,6 +407,7 @@ impl LiveVat {
                 let state_changed = self.commit(space, number, exited);
                 if let What::Other(other) = delivery.what()
                     && let Other::Dropped { object, .. } = &**other
+                    && self.given_away.get(object) != Some(&number)
                 {
                     self.given_away.remove(object);
                 }
@@ -482,6 +483,9 @@ impl LiveVat {
                     resolution,
                 }
                 .write(&mut space.acts);
+                each_own_object(self.id, resolution, |object| {
+                    self.given_away.insert(object, number);
+                });
             }
         }
         let id = self.id;

@@ -367,7 +367,7 @@ impl State {
                 self.apply_acts(seq, slot, number, record, effects)?;
                 if waited.wanted != Wanted::No {
                     let answer = answer.ok_or(Contradiction::Misplaced)?;
-                    self.answered(&waited, answer, effects)?;
+                    self.answered(&waited, answer, (vat, record.number), effects)?;
                     self.note_given_away(vat, record.number, answer)?;
                 }
             }

@@ -213,6 +213,9 @@ impl State {
         why: Rejection,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Contradiction> {
+        if sent.by.is_some() {
+            self.pass_by(&sent.args, sent.by)?;
+        }
         match sent.wanted {
             Wanted::No => {}
             Wanted::ByHost => self.answer(sent.delivery, Err(why), effects),

@@ -138,6 +138,25 @@ impl State {
         Ok(())
     }
 
+    /// Counts what a crank gave to nobody, and lets go of it at once. The vat that gave an object of
+    /// its own away takes news from before for void, and so must hear anew.
+    pub(super) fn pass_by(
+        &mut self,
+        body: &Body<'_>,
+        by: Option<(VatId, CrankNumber)>,
+    ) -> Result<(), Contradiction> {
+        if !body.has_slots() {
+            return Ok(());
+        }
+        let mut references = Vec::new();
+        body.each_reference(&mut |reference| references.push(reference))?;
+        for reference in references {
+            self.on_the_way(reference, 1, by)?;
+            self.reference_off_the_way(reference, 1)?;
+        }
+        Ok(())
+    }
+
     /// A reference has come to where it was going.
     pub(super) fn off_the_way(&mut self, what: &Reach, times: u64) -> Result<(), Contradiction> {
         let reference = what.reference().ok_or(Contradiction::Misplaced)?;
@@ -272,6 +291,7 @@ impl State {
         &mut self,
         waited: &Waiting,
         answer: &[u8],
+        by: (VatId, CrankNumber),
         effects: &mut Vec<Effect>,
     ) -> Result<(), Contradiction> {
         match waited.wanted {
@@ -279,6 +299,8 @@ impl State {
             Wanted::ByPromise => {
                 if let Some(promise) = self.promises.answered(waited.delivery) {
                     self.work.settle(promise, answer.into());
+                } else if let Resolution::Value(body) = Resolution::read(answer)? {
+                    self.pass_by(&body, Some(by))?;
                 }
             }
             Wanted::ByHost => {

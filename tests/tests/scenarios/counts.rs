@@ -363,6 +363,44 @@ fn an_object_that_never_was_takes_no_number() {
 }
 
 #[test]
+fn gc_given_to_nobody_while_the_drop_is_on_its_way() {
+    // Whether the news is void must not depend on what the vat has in memory: what was given to
+    // nobody is told of, at once or once more.
+    for program in [
+        "gate gate; send dead { say never } with [o]",
+        "gate gate; send s { say never } with [o]",
+        "gate gate; promise q; fulfil q o",
+        "gate gate; promise q; fulfil q [o]",
+        "gate gate; answer o",
+    ] {
+        let order = CommitOrder::Completion;
+        let stage = Stage::open(Shape { order, workers: 2 });
+        let [owner, first, second, dead] = stage.players();
+        stage.go(second, "keep dead", &[("dead", dead.into())]);
+        stage.go(dead, "exit", &[]);
+        stage.go(owner, "promise s; keep s; fulfil s 'text", &[]);
+        let with = [("first", first.into())];
+        let give = "object o; keep o; send first { keep o } with [o]";
+        stage.go(owner, give, &with);
+        let gate = Gate::closed();
+        let at_gate = Arc::clone(&gate);
+        stage.yard().on("gate", move || at_gate.pass());
+        let ask = format!("send owner {{ {program} }} with [dead] as r; keep r");
+        let with = [("owner", owner.into())];
+        assert_eq!(described(&stage.outcome(second, &ask, &with)), "'done");
+        gate.wait_for_arrivals(1);
+        assert_eq!(described(&stage.outcome(second, "forget r", &[])), "'done");
+        assert_eq!(described(&stage.outcome(first, "forget o", &[])), "'done");
+        gate.open();
+        stage.idle();
+        assert_eq!(stage.dropped(owner), [1], "{program}");
+        stage.go(owner, "forget s", &[]);
+        stage.check_known(0, 0);
+        stage.end();
+    }
+}
+
+#[test]
 fn gc_end_when_everybody_forgets_everything_nothing_is_known() {
     in_each_order_with_one_and_four_workers(|shape| {
         let stage = Stage::open(shape);
