@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crankcase_vat::record::{Act, InputWriter, RequestRef};
 use crankcase_vat::{
-    Body, Limits, ObjectId, Outcome, Payload, Promise, Slot, Target, VatId, VatNumber, is_name,
+    Body, Limits, ObjectId, Outcome, Payload, Promise, Slot, Target, VatId, VatNumber,
+    each_reference, is_name,
 };
 use serde::Serialize;
 
@@ -100,6 +101,7 @@ impl Draft {
         check_name("the method", method)?;
         let to = reachable(to)?;
         check_size(limits, args)?;
+        check_slots(args.slots())?;
         self.check_room(args)?;
         self.hash_slot(to);
         self.hash(3, &[method.as_bytes()]);
@@ -114,11 +116,13 @@ impl Draft {
         Ok(())
     }
 
-    pub(crate) fn watch(&mut self, promise: &Promise) {
+    pub(crate) fn watch(&mut self, promise: &Promise) -> Result<(), SendError> {
         let on = promise.slot().clone();
+        check_slots(std::slice::from_ref(&on))?;
         self.hash_slot(&on);
         self.hash(7, &[]);
         self.push(&Act::Await { on });
+        Ok(())
     }
 
     pub(crate) fn hold(&mut self, what: &Target) -> Result<(), SendError> {
@@ -154,6 +158,7 @@ impl Draft {
         }
         let version = kernel.kind_version(kind)?;
         check_size(kernel.limits(), args)?;
+        check_slots(args.slots())?;
         self.check_room(args)?;
         let counter = kernel.next_host_counter();
         let id = VatId::new(VatNumber::HOST, counter);
@@ -187,8 +192,13 @@ impl Draft {
     }
 
     fn check_room(&self, args: &Payload) -> Result<(), SendError> {
+        let slots = args.slots().iter().map(|slot| match slot {
+            Slot::Settled(resolution) => resolution.len() + 32,
+            Slot::Object(_) | Slot::Promise(_) => 32,
+        });
+        let args = args.bytes().len() + slots.sum::<usize>();
         // A name and the numbers of an act take less than a kilobyte.
-        if self.acts.len() + args.bytes().len() + 1024 > Limits::MAX_OUTPUT_BYTES {
+        if self.acts.len() + args + 1024 > Limits::MAX_OUTPUT_BYTES {
             return Err(SendError::Malformed {
                 what: "the input",
                 why: format!("one input holds at most {} bytes", Limits::MAX_OUTPUT_BYTES),
@@ -253,6 +263,14 @@ fn check_name(what: &'static str, name: &str) -> Result<(), SendError> {
 
 pub(crate) fn check_request_id(id: &str) -> Result<(), SendError> {
     check_name("the request id", id)
+}
+
+/// What promises came to that stand among the references is whole: a host can put anything there.
+fn check_slots(slots: &[Slot]) -> Result<(), SendError> {
+    each_reference(slots, &mut |_| {}).map_err(|why| SendError::Malformed {
+        what: "a promise that came to its end",
+        why: why.to_string(),
+    })
 }
 
 fn check_size(limits: &Limits, args: &Payload) -> Result<(), SendError> {

@@ -242,7 +242,7 @@ impl Kernel {
     /// [`SendError`]; nothing is waited for.
     pub fn watch(&self, promise: &Promise) -> Result<Ticket<Outcome>, SendError> {
         let mut draft = Draft::new();
-        draft.watch(promise);
+        draft.watch(promise)?;
         self.submit(draft, None, only)
     }
 

@@ -1,7 +1,9 @@
 //! What a vat may use: what it was given, what it made, what it keeps. Nothing else.
 
-use crankcase::{Cause, ObjectId, Promise, PromiseId, Ref, VatNumber};
-use crankcase_tests::player::{data, described};
+use crankcase::{
+    Cause, ObjectId, Payload, Promise, PromiseId, Ref, SendError, Slot, Vat, VatNumber,
+};
+use crankcase_tests::player::{PLAY, Player, data, described};
 use crankcase_tests::{Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [&str; 0] = [];
@@ -489,6 +491,26 @@ fn caps_host_a_hold_in_a_batch_has_an_outcome_of_its_own() {
         }
         stage.go(alice, "fulfil p 'text; forget p", &[]);
         stage.check_known(0, 0);
+        stage.end();
+    });
+}
+
+#[test]
+fn a_host_that_hands_in_what_is_no_outcome_is_refused() {
+    in_each_order_with_one_and_four_workers(|shape| {
+        let stage = Stage::open(shape);
+        let [alice] = stage.players();
+        for garbage in [&[][..], &[9], &[0, 1], &[0, 1, 3, 1, 9, 0]] {
+            let forged = Payload::of_slot(Slot::Settled(garbage.into()));
+            let sent = stage.send_payload(alice, PLAY, &forged).map(drop);
+            assert!(matches!(sent, Err(SendError::Malformed { .. })), "{sent:?}");
+            let promise: Promise = forged.decode().expect("it is in a promise's place");
+            let watched = stage.watch(&promise).map(drop);
+            assert!(matches!(watched, Err(SendError::Malformed { .. })));
+            let spawned = stage.spawn(Player::KIND, &promise).map(drop);
+            assert!(matches!(spawned, Err(SendError::Malformed { .. })));
+        }
+        stage.go(alice, "say well", &[]);
         stage.end();
     });
 }
