@@ -68,12 +68,15 @@ impl State {
         }
         let counts_left = self.counts.forget(id, AT_ONCE);
         let entry = self.vats.touch(slot);
-        if let Some(last) = orphans.last() {
-            entry.set_ended(Ended {
-                promises_from: last.counter + 1,
-                ..ended
-            });
-        }
+        // No more of them come, so once they have run out no later step looks for any.
+        let promises_from = match orphans.last() {
+            Some(last) if orphans.len() == AT_ONCE => last.counter + 1,
+            _ => u64::MAX,
+        };
+        entry.set_ended(Ended {
+            promises_from,
+            ..ended
+        });
         if rows_left || counts_left || orphans.len() == AT_ONCE {
             self.ask_to_clean(slot, effects);
         } else {
