@@ -92,7 +92,9 @@ impl Sequencer {
         }
         let entry = self.state.vat(cell.slot);
         let from = vat.next - entry.head();
-        let waiting = entry.waiting_range(from, REFILL);
+        // Each takes some room in the mailbox, so more of them than that are not looked at.
+        let most = (self.allowance / size_of::<Delivery>()) as u64 + 1;
+        let waiting = entry.waiting_range(from, most.min(REFILL));
         let waiting = waiting
             .into_iter()
             .map(|waiting| (waiting, settled_of(&self.state, &waiting)))
