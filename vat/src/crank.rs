@@ -9,6 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -57,6 +58,8 @@ pub(crate) struct Gathered {
     pub(crate) to_decide: Vec<u64>,
     /// Promises that the vat decided, by counter, with the encoded resolutions.
     pub(crate) decided: Vec<(u64, Vec<u8>)>,
+    /// Where in `decided` each stands.
+    decided_at: FxHashMap<u64, usize>,
     /// References that the crank read from the store or from an object.
     pub(crate) read: Held,
     /// How much more or less often rows of the store hold references.
@@ -83,6 +86,9 @@ impl Gathered {
         self.promises.clear();
         self.to_decide.clear();
         self.decided.clear();
+        if !self.decided_at.is_empty() {
+            self.decided_at.clear();
+        }
         self.read.clear();
         self.row_changes.clear();
         self.fresh.clear();
@@ -136,14 +142,17 @@ impl Gathered {
                 _ => None,
             }));
         }
-        let [before, after] = promises;
+        let [mut before, after] = promises;
+        before.sort_unstable();
         for promise in &before {
             self.write(&rooms::holder(*promise, key), None);
         }
         for promise in &after {
             self.write(&rooms::holder(*promise, key), Some(&[]));
         }
-        let fresh = after.into_iter().filter(|new| !before.contains(new));
+        let fresh = after
+            .into_iter()
+            .filter(|new| before.binary_search(new).is_err());
         self.fresh.extend(fresh);
         self.write(key, value.as_deref());
         Ok(())
@@ -816,18 +825,18 @@ impl<'a> Crank<'a> {
         let mine = id.filter(|id| {
             let known = self.made_here(*id, parts).is_some()
                 || self.may_use(Reference::Promise(*id), parts);
+            // Those of this crank were made in the order of their numbers.
+            let of_this_crank = || parts.to_decide.binary_search(&id.counter).is_ok();
             known
-                && (self.to_decide.contains(&id.counter) || parts.to_decide.contains(&id.counter))
-                && !parts
-                    .decided
-                    .iter()
-                    .any(|(counter, _)| *counter == id.counter)
+                && (self.to_decide.contains(&id.counter) || of_this_crank())
+                && !parts.decided_at.contains_key(&id.counter)
         });
         let Some(id) = mine else {
             return self.doom(Cause::Illegal, "not_decider", || {
                 format!("{promise:?} is not this vat's to decide, or was decided before")
             });
         };
+        parts.decided_at.insert(id.counter, parts.decided.len());
         parts.decided.push((id.counter, resolution));
         gathered.count_call(self);
     }
@@ -1140,11 +1149,9 @@ pub(crate) fn write_answer(crank: &Crank<'_>, answer: &Payload, out: &mut Vec<u8
     if let ([Slot::Promise(promise)], [0]) = (answer.slots(), answer.bytes())
         && let Some(index) = crank.made_here(*promise, gathered)
         && !gathered.is_kept(index)
-        && let Some((_, resolution)) = gathered
-            .decided
-            .iter()
-            .find(|(counter, _)| *counter == promise.counter)
+        && let Some(&at) = gathered.decided_at.get(&promise.counter)
     {
+        let (_, resolution) = &gathered.decided[at];
         out.extend_from_slice(resolution);
         let given_away = &mut gathered.given_away;
         each_own_object(crank.id, resolution, |object| given_away.push(object));

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::body::{Body, Resolution};
 use crate::combine;
@@ -677,6 +677,7 @@ impl LiveVat {
             self.store.commit(number, writes, space.tables.is_some());
         }
         if !space.changes.is_empty() {
+            space.gathered.fresh.sort_unstable();
             write_changes(&mut space.changes, &space.gathered.fresh, &mut space.acts);
         }
         if !space.arrived.is_empty() {
@@ -775,17 +776,23 @@ fn note_change(changes: &mut Vec<(Reference, i64)>, id: VatId, reference: Refere
 /// Notes the promises that stand in a new state for themselves and did not in the old one.
 #[inline]
 fn note_fresh(fresh: &mut Vec<PromiseId>, old: &[Slot], new: &[Slot]) {
-    fresh.extend(new.iter().filter_map(|slot| match slot {
-        Slot::Promise(promise) if !old.contains(slot) => Some(*promise),
+    let promise_in = |slot: &Slot| match slot {
+        Slot::Promise(promise) => Some(*promise),
         _ => None,
-    }));
+    };
+    if !new.iter().any(|slot| promise_in(slot).is_some()) {
+        return;
+    }
+    let old: FxHashSet<PromiseId> = old.iter().filter_map(promise_in).collect();
+    let new = new.iter().filter_map(promise_in);
+    fresh.extend(new.filter(|promise| !old.contains(promise)));
 }
 
 /// Writes what the vat holds more and less often, once for each reference, in their order.
 ///
 /// A vat is told what a promise came to when it comes to hold it. One that is `fresh` stands where
 /// it can be replaced and did not stand there before; if it was held elsewhere and the sum does not
-/// show it, it is taken up once more and let go of as often.
+/// show it, it is taken up once more and let go of as often. `fresh` is sorted.
 #[cold]
 fn write_changes(changes: &mut [(Reference, i64)], fresh: &[PromiseId], acts: &mut Vec<u8>) {
     changes.sort_unstable();
@@ -796,9 +803,12 @@ fn write_changes(changes: &mut [(Reference, i64)], fresh: &[PromiseId], acts: &m
         rest = &rest[many..];
         let what = Slot::from(reference);
         let times = sum.unsigned_abs();
-        let is_fresh = |promise: &PromiseId| Reference::Promise(*promise) == reference;
+        let is_fresh = || match reference {
+            Reference::Promise(promise) => fresh.binary_search(&promise).is_ok(),
+            Reference::Object(_) => false,
+        };
         match sum {
-            ..=0 if fresh.iter().any(is_fresh) => {
+            ..=0 if is_fresh() => {
                 let taken_up = what.clone();
                 Act::Keep {
                     what: taken_up,
