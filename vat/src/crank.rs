@@ -60,6 +60,8 @@ pub(crate) struct Gathered {
     pub(crate) decided: Vec<(u64, Vec<u8>)>,
     /// Where in `decided` each stands.
     decided_at: FxHashMap<u64, usize>,
+    /// Bytes of the resolutions in `decided`.
+    resolution_bytes: usize,
     /// References that the crank read from the store or from an object.
     pub(crate) read: Held,
     /// How much more or less often rows of the store hold references.
@@ -86,6 +88,7 @@ impl Gathered {
         self.promises.clear();
         self.to_decide.clear();
         self.decided.clear();
+        self.resolution_bytes = 0;
         if !self.decided_at.is_empty() {
             self.decided_at.clear();
         }
@@ -836,6 +839,7 @@ impl<'a> Crank<'a> {
                 format!("{promise:?} is not this vat's to decide, or was decided before")
             });
         };
+        parts.resolution_bytes += resolution.len();
         parts.decided_at.insert(id.counter, parts.decided.len());
         parts.decided.push((id.counter, resolution));
         gathered.count_call(self);
@@ -983,7 +987,7 @@ impl<'a> Crank<'a> {
                 format!("one crank may make {} calls", limits.calls)
             });
         }
-        if gathered.acts.len() + gathered.write_bytes
+        if gathered.acts.len() + gathered.write_bytes + gathered.resolution_bytes
             > limits.output_bytes.min(Limits::MAX_OUTPUT_BYTES)
         {
             self.doom(Cause::Limit, "output_bytes", || {

@@ -64,6 +64,11 @@ impl Vat for Actor {
                 return Ok(Payload::of(&child)?);
             }
             "many" => (0..200).for_each(|_| drop(cx.send(cx.me(), "add", &()))),
+            "decide_many" => {
+                for _ in 0..20 {
+                    cx.resolved(&vec![0u8; 90]);
+                }
+            }
             "exit" => cx.exit(Exit::Success),
             "fail" => {
                 cx.exit(Exit::Success);
@@ -269,6 +274,7 @@ fn abort_every_way_to_lose_a_crank_leaves_the_vat_as_it_was() {
         bench.check_nothing_happened(nested, Cause::Illegal, "nested_call");
     }
     bench.check_nothing_happened("many", Cause::Limit, "output_bytes");
+    bench.check_nothing_happened("decide_many", Cause::Limit, "output_bytes");
     bench.check_nothing_happened("after_exit", Cause::Illegal, "after_exit");
     bench.check_nothing_happened("whatever", Cause::Refused, "no_such_method");
 }
