@@ -162,6 +162,10 @@ pub struct LiveVat {
     given_away: FxHashMap<u64, CrankNumber>,
     /// Why it lives no more: what waits for it is rejected with that cause.
     ended: Option<Cause>,
+    /// The last row that was let go of since it lives no more and is in memory. Up to there no row
+    /// holds references any more; to find that out again takes long where the tables still have
+    /// the rows.
+    cleaned: Option<Vec<u8>>,
 }
 
 impl LiveVat {
@@ -182,6 +186,7 @@ impl LiveVat {
             to_decide: BTreeSet::new(),
             given_away: FxHashMap::default(),
             ended: None,
+            cleaned: None,
         }
     }
 
@@ -447,7 +452,7 @@ impl LiveVat {
     /// Whether rows that hold references are left after what was written.
     fn rows_left(&self, space: &Workspace) -> Result<bool, String> {
         let store = Committed::new(&self.store, space.tables.as_ref());
-        let next = next_held(store, self.id, &space.gathered, &mut Walk::default());
+        let next = next_held(store, self.id, &space.gathered, &mut Walk::default(), None);
         next.map(|row| row.is_some())
             .map_err(|unread| why(store, unread))
     }
@@ -641,17 +646,21 @@ impl LiveVat {
     fn clean(&mut self, space: &mut Workspace) -> Result<End, String> {
         let store = Committed::new(&self.store, space.tables.as_ref());
         let gathered = &mut space.gathered;
-        let (id, mut walk) = (self.id, Walk::default());
+        let (id, mut walk, mut cleaned) = (self.id, Walk::default(), self.cleaned.take());
         let mut let_go = || {
             for _ in 0..ROWS_AT_ONCE {
-                let Some((key, _)) = next_held(store, id, gathered, &mut walk)? else {
+                let next = next_held(store, id, gathered, &mut walk, cleaned.as_deref())?;
+                let Some((key, _)) = next else {
                     return Ok(false);
                 };
                 gathered.write_holding(store, id, &key, None)?;
+                cleaned = Some(key);
             }
-            Ok(next_held(store, id, gathered, &mut walk)?.is_some())
+            let next = next_held(store, id, gathered, &mut walk, cleaned.as_deref())?;
+            Ok(next.is_some())
         };
         let rows_left = let_go().map_err(|unread| why(store, unread))?;
+        self.cleaned = cleaned;
         self.take_row_changes(space);
         Ok(End::Cleaned { rows_left })
     }
@@ -717,15 +726,17 @@ impl LiveVat {
     }
 }
 
-/// The first row that holds references, after what was written.
+/// The first row behind `after` that holds references, after what was written.
 fn next_held(
     store: Committed<'_>,
     id: VatId,
     gathered: &Gathered,
     walk: &mut Walk,
+    after: Option<&[u8]>,
 ) -> Result<Option<store::Row>, Unread> {
+    let from = std::ops::Bound::Included(&[rooms::WITH_REFS][..]);
     let bounds = (
-        std::ops::Bound::Included(&[rooms::WITH_REFS][..]),
+        after.map_or(from, std::ops::Bound::Excluded),
         std::ops::Bound::Excluded(&[rooms::PROMISES][..]),
     );
     walk.next(store, id, &gathered.writes, bounds, true)
