@@ -1,11 +1,13 @@
 //! Patterns of messages between alice, bob and carol, who are the same wherever they live.
 
+pub mod players;
+
 use std::collections::BTreeMap;
 
 use crankcase::{ActivityHash, Batch, Clock, CommitOrder, Durability, Payload, Ref};
 
+use self::players::{ENTER, LEAVE, MEET, Part, Player, Scribe, Thing, on, say};
 use crate::host::{Host, Shape, in_each_order_with_one_and_four_workers};
-use crate::players::{ENTER, LEAVE, MEET, Part, Player, Scribe, Thing, on, say};
 use crate::scratch::Scratch;
 
 /// Which vats the players are in. Amy is with alice; bert and bill are with bob.
