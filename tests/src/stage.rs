@@ -1,14 +1,19 @@
 //! A kernel with [`Player`]s, in a scratch directory of its own.
 
+pub mod player;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crankcase::{Clock, Durability, KernelBuilder, Outcome, Promise, Ref, Target, Ticket, VatId};
+use crankcase::{
+    Clock, CloseError, Durability, KernelBuilder, Outcome, Promise, Ref, Target, Ticket, VatId,
+};
 
+use self::player::{DROPPED, Data, PLAY, Play, Player, described};
 use crate::host::{Host, Shape};
-use crate::player::{DROPPED, Data, PLAY, Play, Player, described};
 use crate::scratch::Scratch;
 use crate::yard::Yard;
 
@@ -83,6 +88,24 @@ impl Stage {
         self.host.close();
         Self {
             host: open(self.shape, &self.scratch, &self.yard, settings),
+            ..self
+        }
+    }
+
+    /// Closes it while a crank runs that does not end, and opens it again: the crank runs anew.
+    ///
+    /// # Panics
+    ///
+    /// When no crank runs.
+    #[must_use]
+    #[track_caller]
+    pub fn reopen_in_a_crank(self) -> Self {
+        match self.host.into_kernel().close(Duration::from_millis(1)) {
+            Err(CloseError::Timeout { .. }) => {}
+            other => panic!("a crank runs: {other:?}"),
+        }
+        Self {
+            host: open(self.shape, &self.scratch, &self.yard, |builder| builder),
             ..self
         }
     }

@@ -15,6 +15,9 @@ pub(crate) struct Count {
     pub(crate) times: u64,
     /// The owner's last crank in which it gave the object away.
     pub(crate) given_away: CrankNumber,
+    /// How often the owner is still to hear that nobody holds it. Until it has, it matters to what
+    /// waits when the object was given away, even if that was to the host and counts for nothing.
+    pub(crate) news: u64,
 }
 
 impl Count {
@@ -22,6 +25,7 @@ impl Count {
         let mut out = Vec::new();
         put_varint(&mut out, self.times);
         put_varint(&mut out, self.given_away.get());
+        put_varint(&mut out, self.news);
         out
     }
 
@@ -30,6 +34,7 @@ impl Count {
         let count = Self {
             times: reader.varint("count")?,
             given_away: CrankNumber::new(reader.varint("crank number")?),
+            news: reader.varint("news")?,
         };
         reader.finish()?;
         Ok(count)
@@ -91,7 +96,30 @@ impl Counts {
         Some(count.times)
     }
 
-    pub(crate) fn remove(&mut self, object: ObjectId) {
+    /// Notes that the owner is to hear that nobody holds an object, unless somebody does.
+    pub(crate) fn note_news(&mut self, object: ObjectId) -> bool {
+        match self.objects.get_mut(&object) {
+            Some(count) if count.times == 0 => {
+                count.news += 1;
+                self.touched.insert(object);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that the owner has heard it, and forgets what nobody holds and no news waits of.
+    pub(crate) fn heard(&mut self, object: ObjectId) {
+        if let Some(count) = self.objects.get_mut(&object) {
+            count.news = count.news.saturating_sub(1);
+            self.touched.insert(object);
+            if count.times == 0 && count.news == 0 {
+                self.objects.remove(&object);
+            }
+        }
+    }
+
+    fn remove(&mut self, object: ObjectId) {
         if self.objects.remove(&object).is_some() {
             self.touched.insert(object);
         }

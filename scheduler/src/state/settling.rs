@@ -349,13 +349,7 @@ impl State {
             self.settle(promise, resolution, effects)?;
         }
         for object in std::mem::take(&mut self.work.heard) {
-            if self
-                .counts
-                .get(object)
-                .is_some_and(|count| count.times == 0)
-            {
-                self.counts.remove(object);
-            }
+            self.counts.heard(object);
         }
         // Letting go of a promise lets go of what it came to, which may be the last holder of more.
         while let Some(promise) = self.work.to_look_at.pop() {
@@ -382,13 +376,12 @@ impl State {
         unheld.sort_unstable();
         unheld.dedup();
         for object in unheld {
-            let still = self
-                .counts
-                .get(object)
-                .is_some_and(|count| count.times == 0);
-            let Some(slot) = self.find(object.vat).filter(|_| still) else {
+            let Some(slot) = self.find(object.vat) else {
                 continue;
             };
+            if !self.counts.note_news(object) {
+                continue;
+            }
             let place = self.work.next_place();
             let counted = self.vats.get(slot).progress.crank;
             let waiting = Waiting {

@@ -3,7 +3,7 @@
 use crankcase::{
     Cause, ObjectId, Payload, Promise, PromiseId, Ref, SendError, Slot, Vat, VatNumber,
 };
-use crankcase_tests::player::{PLAY, Player, data, described};
+use crankcase_tests::stage::player::{PLAY, Player, data, described};
 use crankcase_tests::{Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [&str; 0] = [];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crankcase::{CommitOrder, Ref};
 use crankcase_tests::host::settled;
-use crankcase_tests::player::described;
+use crankcase_tests::stage::player::described;
 use crankcase_tests::{Gate, Shape, Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [u64; 0] = [];
@@ -396,6 +396,46 @@ fn gc_given_to_nobody_while_the_drop_is_on_its_way() {
         assert_eq!(stage.dropped(owner), [1], "{program}");
         stage.go(owner, "forget s", &[]);
         stage.check_known(0, 0);
+        stage.end();
+    }
+}
+
+#[test]
+fn gc_two_drops_on_their_way_around_an_answer_to_the_host() {
+    // The answer makes the second one void, with the vat in memory and after a restart.
+    for restarts in [false, true] {
+        let order = CommitOrder::Completion;
+        let stage = Stage::open(Shape { order, workers: 1 });
+        let [owner] = stage.players();
+        stage.go(owner, "object o; keep o", &[]);
+        let o = stage.given(owner, "answer [o]", &[]).remove(0);
+        let gates = ["first", "last"].map(|name| {
+            let gate = Gate::closed();
+            let at_gate = Arc::clone(&gate);
+            stage.yard().on(name, move || at_gate.pass());
+            gate
+        });
+        let [first, last] = &gates;
+        let _ = stage.send(owner, "gate first", &[]);
+        first.wait_for_arrivals(1);
+        let hold_and_release = || {
+            settled(&stage.hold(o.clone()).unwrap()).unwrap();
+            settled(&stage.release(o.clone()).unwrap());
+        };
+        hold_and_release();
+        let _ = stage.send(owner, "answer o", &[]);
+        let _ = stage.send(owner, "gate last", &[]);
+        hold_and_release();
+        first.open();
+        last.wait_for_arrivals(1);
+        let stage = if restarts {
+            stage.reopen_in_a_crank()
+        } else {
+            stage
+        };
+        last.open();
+        stage.idle();
+        assert_eq!(stage.dropped(owner), [1], "restarts: {restarts}");
         stage.end();
     }
 }

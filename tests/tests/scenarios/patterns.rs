@@ -8,7 +8,7 @@
 //! everything, nothing is left.
 
 use crankcase_tests::Pattern;
-use crankcase_tests::players::{
+use crankcase_tests::pattern::players::{
     Part, answer, ask, fulfil, object, on, promise, refuse, reject, remember, say, send, watch,
     watch_as,
 };

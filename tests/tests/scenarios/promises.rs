@@ -2,7 +2,7 @@
 
 use crankcase::{Cause, Limits, Promise, Ref};
 use crankcase_tests::host::settled;
-use crankcase_tests::player::{describe, described};
+use crankcase_tests::stage::player::{describe, described};
 use crankcase_tests::{Gate, Stage, in_each_order_with_one_and_four_workers};
 
 /// Whose word the promise of a row of the table waits for.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crankcase::{ActivityHash, CommitOrder, KernelBuilder, Ref, Seq};
 use crankcase_tests::host::settled;
-use crankcase_tests::player::{PLAY, described};
 use crankcase_tests::stage::play;
+use crankcase_tests::stage::player::{PLAY, described};
 use crankcase_tests::watch::Watch;
 use crankcase_tests::{Player, Shape, Stage, in_each_order_with_one_and_four_workers};
 

@@ -1,7 +1,9 @@
 //! What a vat keeps becomes what it came to, as far as that can be kept.
 
 use crankcase::{Answer, Crank, Message, Payload, Promise, Ref, Rejection, Vat};
-use crankcase_tests::players::{answer, ask, fulfil, on, promise, remember, say, send, watch};
+use crankcase_tests::pattern::players::{
+    answer, ask, fulfil, on, promise, remember, say, send, watch,
+};
 use crankcase_tests::{Pattern, Scratch, in_every_shape};
 use serde::{Deserialize, Serialize};
 

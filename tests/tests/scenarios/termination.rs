@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crankcase::{Cause, Promise};
 use crankcase_tests::host::settled;
-use crankcase_tests::player::{describe, described};
+use crankcase_tests::stage::player::{describe, described};
 use crankcase_tests::{Gate, Stage, in_each_order_with_one_and_four_workers};
 
 const NONE: [&str; 0] = [];
