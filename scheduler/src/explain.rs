@@ -1,7 +1,7 @@
 //! Why something has not come about: what it waits for, who decides that, where it stands.
 //!
-//! The answer is found in the kernel's [`State`](crate::state) and is what a restart would find too;
-//! a running kernel adds which mailbox, group or watermark holds things up just now. Nothing here
+//! The answer is found in the kernel's state and is what a restart would find too; a
+//! running kernel adds which mailbox, group or watermark holds things up just now. Nothing here
 //! changes anything, and nothing is a promise: the answer may be out of date when it is read.
 
 use std::fmt;
