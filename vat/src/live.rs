@@ -29,7 +29,7 @@ use crate::store::{self, Backing, Committed, Store, Tables, Unread, Walk};
 use crate::vat::{AnyKind, AnyVat};
 
 /// Rows that one crank lets go of, or rewrites because a promise came to its end.
-const ROWS_AT_ONCE: usize = 256;
+const ROWS_AT_ONCE: usize = 32;
 
 /// Buffers that a worker keeps from crank to crank.
 #[derive(Default)]

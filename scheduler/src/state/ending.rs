@@ -12,7 +12,7 @@ use super::vats::Ended;
 use super::{Contradiction, Delivered, Effect, Item, Slot, State, Waiting, Wanted};
 
 /// Promises and counts that one step lets go of.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 32;
 
 impl State {
     /// A vat's last crank was sequenced.
