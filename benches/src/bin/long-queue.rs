@@ -33,6 +33,9 @@ struct Options {
     /// Bytes of each.
     #[arg(long, default_value_t = 1_000)]
     bytes: usize,
+    /// MiB of bodies that the kernel keeps in memory.
+    #[arg(long, default_value_t = 32)]
+    inbox_mib: usize,
     /// Where the journal goes: it takes more than twice what all messages have together.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -128,6 +131,7 @@ fn main() -> Fallible<()> {
     let kernel = Kernel::builder(scratch.join("journal"))
         // One is held up with the receiver.
         .workers(2)
+        .inbox_bytes(options.inbox_mib << 20)
         .kind::<Taker>(gate)
         .kind::<Giver>(options.bytes.saturating_sub(HEAD_BYTES))
         .open()?;
