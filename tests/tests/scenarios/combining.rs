@@ -163,6 +163,7 @@ fn join_goes_on_after_a_restart() {
     let scratch = Scratch::new();
     let open = || {
         Kernel::builder(scratch.dir())
+            .audit_counts(true)
             .kind::<Desk>(())
             .open()
             .unwrap()

@@ -50,7 +50,9 @@ impl Vat for Clerk {
 }
 
 fn kernel() -> (Kernel, Ref, Ref) {
-    let builder = Kernel::builder("unused").durability(Durability::None);
+    let builder = Kernel::builder("unused")
+        .audit_counts(true)
+        .durability(Durability::None);
     let kernel = builder.kind::<Clerk>(()).open().unwrap();
     let [one, two] = [0, 1].map(|_| {
         let made = kernel.spawn("clerk", &()).unwrap();
@@ -157,6 +159,7 @@ fn holders_of_an_object_are_found_in_states_messages_promises_and_with_the_host(
     let scratch = Scratch::new();
     let open = || {
         Kernel::builder(scratch.dir())
+            .audit_counts(true)
             .kind::<Clerk>(())
             .open()
             .unwrap()
