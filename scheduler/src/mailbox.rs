@@ -88,7 +88,7 @@ impl<T: Weighs> Mailbox<T> {
     }
 
     /// Puts a delivery at the end; `most` is what may be in here before it is full.
-    #[inline]
+    #[inline(always)]
     pub fn push(&self, delivery: T, most: usize) -> Pushed {
         let mut inner = lock(&self.0);
         if inner.closed {

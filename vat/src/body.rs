@@ -26,30 +26,32 @@ impl<'a> Body<'a> {
     /// # Errors
     ///
     /// [`DecodeError`] when it is none.
-    #[inline]
+    #[inline(always)]
     pub fn read(raw: &'a [u8]) -> Result<Self, DecodeError> {
         // The common case by far: no references.
-        if let Some(0) = raw.first() {
-            return Ok(Self {
-                raw,
-                count: 0,
-                bytes_at: 1,
-            });
-        }
-        let mut reader = Reader::new(raw);
-        let count = reader.varint_u32("references")?;
-        for _ in 0..count {
-            Slot::skip(&mut reader)?;
-        }
-        let bytes_at = u32::try_from(reader.offset()).map_err(|_| DecodeError::Invalid {
-            what: "references",
-            offset: 0,
-        })?;
+        let (count, bytes_at) = match raw.first() {
+            Some(0) => (0, 1),
+            _ => Self::pass_slots(raw)?,
+        };
         Ok(Self {
             raw,
             count,
             bytes_at,
         })
+    }
+
+    /// How many references stand at the front, and where they end.
+    fn pass_slots(raw: &[u8]) -> Result<(u32, u32), DecodeError> {
+        let mut reader = Reader::new(raw);
+        let count = reader.varint_u32("references")?;
+        for _ in 0..count {
+            Slot::skip(&mut reader)?;
+        }
+        let end = u32::try_from(reader.offset()).map_err(|_| DecodeError::Invalid {
+            what: "references",
+            offset: 0,
+        })?;
+        Ok((count, end))
     }
 
     /// A body that is empty, as `()` encodes to.
@@ -91,6 +93,15 @@ impl<'a> Body<'a> {
     #[inline]
     pub const fn has_slots(&self) -> bool {
         self.count > 0
+    }
+
+    /// Whether only references to vats' roots stand in it, if any.
+    #[must_use]
+    #[inline]
+    pub fn has_roots_only(&self) -> bool {
+        let mut reader = Reader::new(&self.raw[..self.bytes_at as usize]);
+        let _ = reader.varint("references");
+        (0..self.count).all(|_| Slot::skip_root(&mut reader))
     }
 
     /// The references.

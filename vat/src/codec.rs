@@ -64,6 +64,19 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Writes the length of all that was appended behind the byte at `before`, in place of that byte.
+#[inline]
+pub(crate) fn put_length(out: &mut Vec<u8>, before: usize) {
+    let len = out.len() - before - 1;
+    if len < 0x80 {
+        out[before] = len as u8;
+    } else {
+        let mut length = Vec::new();
+        put_varint(&mut length, len as u64);
+        drop(out.splice(before..=before, length));
+    }
+}
+
 /// Appends a vat's id.
 #[inline]
 pub fn put_vat(out: &mut Vec<u8>, vat: VatId) {
@@ -76,6 +89,24 @@ pub fn put_vat(out: &mut Vec<u8>, vat: VatId) {
 pub fn put_delivery_id(out: &mut Vec<u8>, id: DeliveryId) {
     put_varint(out, id.seq.get());
     put_varint(out, u64::from(id.index));
+}
+
+/// The number that [`put_varint`] wrote at the front of `bytes`, and in how many of them: none when
+/// no number stands there. So it comes back in two registers.
+fn read_varint(bytes: &[u8]) -> (u64, usize) {
+    let mut value = 0u64;
+    for (at, &byte) in bytes.iter().take(10).enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        if at == 9 && bits > 1 {
+            break;
+        }
+        value |= bits << (7 * at);
+        if byte & 0x80 == 0 {
+            // One value, one spelling: otherwise two journals could differ and mean the same.
+            return (value, if byte == 0 && at > 0 { 0 } else { at + 1 });
+        }
+    }
+    (0, 0)
 }
 
 /// Takes values off the front of a byte slice.
@@ -110,12 +141,19 @@ impl<'a> Reader<'a> {
         self.at >= self.bytes.len()
     }
 
+    /// The next byte, which stays there; 0 at the end.
+    #[must_use]
+    #[inline]
+    pub(crate) fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or_default()
+    }
+
     /// Takes one byte.
     ///
     /// # Errors
     ///
     /// [`DecodeError::Truncated`] when nothing is left.
-    #[inline]
+    #[inline(always)]
     pub fn byte(&mut self, what: &'static str) -> Result<u8, DecodeError> {
         match self.bytes.get(self.at) {
             Some(&byte) => {
@@ -134,30 +172,30 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// When the bytes end in the middle of it, or it is not in its shortest form or above 64 bits.
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self, what: &'static str) -> Result<u64, DecodeError> {
-        let offset = self.at;
-        let mut value = 0u64;
-        let mut shift = 0;
-        loop {
-            let byte = self.byte(what)?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(DecodeError::Invalid { what, offset });
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                // One value, one spelling: otherwise two journals could differ and mean the same.
-                if byte == 0 && shift > 0 {
-                    return Err(DecodeError::Invalid { what, offset });
-                }
-                return Ok(value);
-            }
-            if shift == 63 {
-                return Err(DecodeError::Invalid { what, offset });
-            }
-            shift += 7;
+        // The common case: one byte.
+        let (value, len) = match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => (u64::from(byte), 1),
+            _ => read_varint(self.bytes.get(self.at..).unwrap_or_default()),
+        };
+        if len == 0 {
+            return Err(self.no_varint(what));
         }
+        self.at += len;
+        Ok(value)
+    }
+
+    /// Why no number stands here.
+    #[cold]
+    fn no_varint(&self, what: &'static str) -> DecodeError {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if rest.len() < 10 && rest.iter().all(|byte| byte & 0x80 != 0) {
+            let offset = self.bytes.len();
+            return DecodeError::Truncated { what, offset };
+        }
+        let offset = self.at;
+        DecodeError::Invalid { what, offset }
     }
 
     /// Takes a number that fits 32 bits.
@@ -165,6 +203,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// As for [`varint`](Self::varint), and when it doesn't fit.
+    #[inline]
     pub fn varint_u32(&mut self, what: &'static str) -> Result<u32, DecodeError> {
         let offset = self.at;
         u32::try_from(self.varint(what)?).map_err(|_| DecodeError::Invalid { what, offset })
@@ -175,7 +214,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// When fewer bytes are left than the length says.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], DecodeError> {
         let len = self.varint(what)?;
         let len = usize::try_from(len).map_err(|_| DecodeError::Truncated {
@@ -190,7 +229,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// When fewer are left.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
         let taken = self
             .at
@@ -209,7 +248,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// As for [`bytes`](Self::bytes), and when it is not UTF-8.
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self, what: &'static str) -> Result<&'a str, DecodeError> {
         let offset = self.at;
         std::str::from_utf8(self.bytes(what)?).map_err(|_| DecodeError::Invalid { what, offset })
@@ -281,13 +320,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back(value: u64) {
-            let mut out = Vec::new();
+        fn numbers_come_back(value: u64, shorter in 0u32..64, behind in 0usize..10) {
+            let value = value >> shorter;
+            let mut out = vec![7];
             put_varint(&mut out, value);
-            prop_assert_eq!(out.len(), varint_len(value));
-            let mut reader = Reader::new(&out);
+            let mut expected = vec![7];
+            let mut rest = value;
+            while rest >= 0x80 {
+                expected.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            expected.push(rest as u8);
+            prop_assert_eq!(&out, &expected);
+            prop_assert_eq!(out.len(), 1 + varint_len(value));
+            out.extend(std::iter::repeat_n(0xff, behind));
+            let mut reader = Reader::starting_at(&out, 1);
             prop_assert_eq!(reader.varint("number"), Ok(value));
-            prop_assert_eq!(reader.finish(), Ok(()));
+            prop_assert_eq!(reader.offset(), expected.len());
         }
 
         #[test]
@@ -298,6 +347,18 @@ mod tests {
                 put_varint(&mut out, value);
                 prop_assert_eq!(&out[..], &bytes[..reader.offset()]);
             }
+        }
+    }
+
+    #[test]
+    fn a_length_is_put_before_what_it_counts() {
+        for len in [0, 1, 127, 128, 20_000] {
+            let mut out = vec![9, 0];
+            out.extend(std::iter::repeat_n(5, len));
+            put_length(&mut out, 1);
+            let mut expected = vec![9];
+            put_bytes(&mut expected, &vec![5; len]);
+            assert_eq!(out, expected);
         }
     }
 

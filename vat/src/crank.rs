@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::{Body, Resolution};
-use crate::codec::{put_bytes, put_varint};
+use crate::codec::{put_bytes, put_length, put_varint};
 use crate::held::Held;
 use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time, VatId, VatNumber};
 use crate::limits::{Limits, is_name};
@@ -80,7 +80,9 @@ pub(crate) struct Gathered {
 impl Gathered {
     pub(crate) fn clear(&mut self) {
         self.acts.clear();
-        self.writes.clear();
+        if !self.writes.is_empty() {
+            self.writes.clear();
+        }
         self.write_bytes = 0;
         self.calls = 0;
         self.spawned = 0;
@@ -542,7 +544,7 @@ impl<'a> Crank<'a> {
     #[must_use]
     pub fn keeps_object(&self, number: u64) -> bool {
         let object = ObjectId::new(self.id, number);
-        self.held.contains(Reference::Object(object))
+        self.held.contains(&Reference::Object(object))
     }
 
     /// Ends the vat with this crank. Nothing may be done with the crank afterwards; what was sent
@@ -827,7 +829,7 @@ impl<'a> Crank<'a> {
         let id = promise.id().filter(|id| id.maker == self.vat_number);
         let mine = id.filter(|id| {
             let known = self.made_here(*id, parts).is_some()
-                || self.may_use(Reference::Promise(*id), parts);
+                || self.may_use(&Reference::Promise(*id), parts);
             // Those of this crank were made in the order of their numbers.
             let of_this_crank = || parts.to_decide.binary_search(&id.counter).is_ok();
             known
@@ -846,15 +848,15 @@ impl<'a> Crank<'a> {
     }
 
     /// Whether the vat has a reference to something that it did not make in this crank.
-    #[inline]
-    fn may_use(&self, reference: Reference, gathered: &Gathered) -> bool {
+    #[inline(always)]
+    fn may_use(&self, reference: &Reference, gathered: &Gathered) -> bool {
         self.held.contains(reference)
             || self.came.contains(reference)
             || gathered.read.contains(reference)
     }
 
     /// Checks that the vat has what it uses, and marks promises of this crank as kept.
-    #[inline]
+    #[inline(always)]
     fn check_reference(&self, reference: Reference, gathered: &mut Gathered, away: bool) -> bool {
         match reference {
             Reference::Object(object) => {
@@ -869,14 +871,14 @@ impl<'a> Crank<'a> {
                     && vat.creator == self.vat_number
                     && vat.counter > self.before.spawned
                     && vat.counter - self.before.spawned <= gathered.spawned;
-                made_here || self.may_use(reference, gathered)
+                made_here || self.may_use(&reference, gathered)
             }
             Reference::Promise(promise) => match self.made_here(promise, gathered) {
                 Some(index) => {
                     gathered.keep(index);
                     true
                 }
-                None => self.may_use(reference, gathered),
+                None => self.may_use(&reference, gathered),
             },
         }
     }
@@ -1051,7 +1053,7 @@ impl<'a> Gathering<'_, 'a> {
     }
 
     /// Checks a reference that is used beside the encoded value.
-    #[inline]
+    #[inline(always)]
     fn check(&mut self, crank: &Crank<'a>, used: &Slot, away: bool) -> bool {
         if let Some(reference) = used.reference()
             && crank.check_reference(reference, &mut self.gathered, away)
@@ -1062,20 +1064,21 @@ impl<'a> Gathering<'_, 'a> {
     }
 
     /// Appends the encoded value, with its length, to the act that was begun.
-    #[inline]
+    #[inline(always)]
     fn finish_act(&mut self, crank: &Crank<'a>) {
         let gathered = &mut **self.gathered;
+        let acts = &mut gathered.acts;
         if gathered.slots.is_empty() {
-            put_varint(&mut gathered.acts, gathered.args.len() as u64 + 1);
-            gathered.acts.push(0);
+            put_varint(acts, gathered.args.len() as u64 + 1);
+            acts.push(0);
+            acts.extend_from_slice(&gathered.args);
         } else {
-            gathered.scratch.clear();
-            put_slots(&mut gathered.scratch, &gathered.slots);
-            let len = gathered.scratch.len() + gathered.args.len();
-            put_varint(&mut gathered.acts, len as u64);
-            gathered.acts.extend_from_slice(&gathered.scratch);
+            let before = acts.len();
+            acts.push(0);
+            put_slots(acts, &gathered.slots);
+            acts.extend_from_slice(&gathered.args);
+            put_length(acts, before);
         }
-        gathered.acts.extend_from_slice(&gathered.args);
         self.count_call(crank);
     }
 

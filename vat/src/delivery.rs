@@ -8,7 +8,7 @@ use crate::body::Body;
 use crate::codec::{DecodeError, Reader};
 use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time};
 use crate::payload::{Outcome, Payload, PayloadError, decode};
-use crate::record::Act;
+use crate::record::{Act, ToRoot};
 use crate::reference::Slot;
 
 /// The encoded bytes of a record, shared by the deliveries that stand in it.
@@ -35,6 +35,16 @@ impl ActAt {
     #[inline]
     pub fn read(&self) -> Result<Act<'_>, DecodeError> {
         Act::read(&mut Reader::starting_at(&self.record, self.offset as usize))
+    }
+
+    /// Reads the act, if it is a message to a vat's root.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    #[inline]
+    pub(crate) fn read_to_root(&self) -> Result<Option<ToRoot<'_>>, DecodeError> {
+        ToRoot::read(&mut Reader::starting_at(&self.record, self.offset as usize))
     }
 }
 
@@ -329,7 +339,7 @@ pub(crate) fn known_outcome(on: &Slot) -> Option<Outcome> {
 }
 
 /// A body's payload with its references, for reading.
-#[inline]
+#[inline(always)]
 pub(crate) fn parts<'a>(body: &Body<'a>, slots: &mut Vec<Slot>) -> Result<&'a [u8], DecodeError> {
     slots.clear();
     if body.has_slots() {

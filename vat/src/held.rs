@@ -51,12 +51,12 @@ impl Held {
         Ok(())
     }
 
-    #[inline]
-    pub(crate) fn contains(&self, reference: Reference) -> bool {
+    #[inline(always)]
+    pub(crate) fn contains(&self, reference: &Reference) -> bool {
         if self.list.len() > FEW {
-            self.set.contains(&reference)
+            self.set.contains(reference)
         } else {
-            self.list.contains(&reference)
+            self.list.contains(reference)
         }
     }
 

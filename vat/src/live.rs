@@ -49,6 +49,8 @@ pub struct Workspace {
     changes: Vec<(Reference, i64)>,
     acts: Vec<u8>,
     record: Vec<u8>,
+    /// What a panic said.
+    note: Option<String>,
     tables: Option<Tables>,
 }
 
@@ -275,34 +277,34 @@ impl LiveVat {
         space.changes.clear();
         space.acts.clear();
         space.record.clear();
+        space.note = None;
         let ran = match (delivery.what(), self.ended) {
             (What::Other(other), ended) => match (&**other, ended) {
-                (Other::Clean, _) => self.clean(space).map(|end| (end, None)),
-                (Other::Settled { .. } | Other::Dropped { .. }, Some(_)) => {
-                    Ok((End::NOTHING, None))
-                }
+                (Other::Clean, _) => self.clean(space),
+                (Other::Settled { .. } | Other::Dropped { .. }, Some(_)) => Ok(End::NOTHING),
                 (
                     Other::Settled {
                         promise,
                         resolution,
                     },
                     None,
-                ) => self
-                    .settle(space, *promise, resolution)
-                    .map(|end| (end, None)),
+                ) => self.settle(space, *promise, resolution),
                 (Other::Dropped { object, counted }, None)
                     if self.given_away.get(object) > Some(counted) =>
                 {
-                    Ok((End::NOTHING, None))
+                    Ok(End::NOTHING)
                 }
                 (_, ended) => self.handle(delivery, number, now, shared, space, ended),
             },
             (What::Act(_), ended) => self.handle(delivery, number, now, shared, space, ended),
         };
-        let (end, note) = ran.map_err(|why| {
-            self.value_dropped();
-            StoreUnread { vat, why }
-        })?;
+        let end = match ran {
+            Ok(end) => end,
+            Err(why) => {
+                self.value_dropped();
+                return Err(StoreUnread { vat, why });
+            }
+        };
         self.progress.crank = number;
         self.progress.now = now;
         let vat_ended = end.vat().has_ended();
@@ -310,7 +312,7 @@ impl LiveVat {
         Ok(Finished {
             record: RecordBytes::from(&space.record[..]),
             vat_ended,
-            note,
+            note: space.note.take(),
         })
     }
 
@@ -324,12 +326,12 @@ impl LiveVat {
         shared: &Shared,
         space: &mut Workspace,
         ended: Option<Cause>,
-    ) -> Result<(End, Option<String>), String> {
+    ) -> Result<End, String> {
         let task = Task::of(delivery, &mut space.arrived, &mut space.came)
             .expect("a record is validated before its deliveries are made");
         if let Some(cause) = ended {
             let why = why_ended(self.id, cause);
-            return Ok((End::Abandoned(why, VatEnd::Lives), None));
+            return Ok(End::Abandoned(why, VatEnd::Lives));
         }
         let cx = Crank {
             id: self.id,
@@ -369,15 +371,15 @@ impl LiveVat {
                 &mut after,
             )
         }));
-        let (done, note) = match ran {
-            Ok(done) => (done, None),
+        let done = match ran {
+            Ok(done) => done,
             Err(panic) => {
-                let note = panic_text(&*panic);
+                space.note = Some(panic_text(&*panic));
                 // The payload's own drop is user code, and may panic again.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
                 let rejection =
                     Rejection::with_cause(Cause::Panicked, "panicked", "the vat's code panicked");
-                (Err(rejection), Some(note))
+                Err(rejection)
             }
         };
         let exit = cx.exit.get();
@@ -436,7 +438,7 @@ impl LiveVat {
                 End::Abandoned(rejection, vat)
             }
         };
-        Ok((end, note))
+        Ok(end)
     }
 
     /// Whether the vat ends, and if so what is left of it.
@@ -497,8 +499,10 @@ impl LiveVat {
         let mut note = |reference: Reference, change: i64| {
             note_change(&mut space.changes, id, reference, change);
         };
-        for (reference, change) in gathered.row_changes.drain(..) {
-            note(reference, change);
+        if !gathered.row_changes.is_empty() {
+            for (reference, change) in gathered.row_changes.drain(..) {
+                note(reference, change);
+            }
         }
         let mut state_changed = false;
         if exits {
@@ -837,7 +841,16 @@ fn write_changes(changes: &mut [(Reference, i64)], fresh: &[PromiseId], acts: &m
 }
 
 /// Writes what came with the delivery and is on its way no longer.
+#[inline]
 fn write_taken(arrived: &[Slot], acts: &mut Vec<u8>) {
+    let is_root = |slot: &Slot| matches!(slot, Slot::Object(object) if object.is_root());
+    if !arrived.iter().all(is_root) {
+        write_counted(arrived, acts);
+    }
+}
+
+#[cold]
+fn write_counted(arrived: &[Slot], acts: &mut Vec<u8>) {
     let mut taken: Vec<Reference> = Vec::new();
     // They were validated with the record that they stand in.
     let _ = crate::reference::each_reference(arrived, &mut |reference| {
@@ -920,7 +933,20 @@ impl<'a> Task<'a> {
             offset: 0,
         };
         let (act, via) = match delivery.what() {
-            What::Act(at) => (at.read()?, None),
+            What::Act(at) => match at.read_to_root()? {
+                Some(message) => {
+                    let args = parts(&message.args, arrived)?;
+                    if !arrived.is_empty() {
+                        came.add(arrived)?;
+                    }
+                    return Ok(Self::Message {
+                        object: ObjectId::ROOT,
+                        method: message.method()?,
+                        args,
+                    });
+                }
+                None => (at.read()?, None),
+            },
             What::Other(other) => match &**other {
                 Other::Via { act, object } => (act.read()?, Some(*object)),
                 Other::Outcome { act, resolution } => {
@@ -1037,18 +1063,16 @@ fn drive(
             value.insert(decoded.map_err(|error| bad_state(error.to_string()))?)
         }
     };
-    let answer = match task {
+    let answered = match task {
         // Who made it under a request id and asks again must be told the first vat's id.
         Task::Start { .. } => {
-            Payload::of(&cx.id()).map_err(|error| bad_state(error.to_string()))?
+            Ok(Payload::of(&cx.id()).map_err(|error| bad_state(error.to_string()))?)
         }
         Task::Message {
             object: ObjectId::ROOT,
             method,
             args,
-        } => value
-            .receive(cx, &Message::new(method, args, arrived))
-            .map_err(Rejection::refused)?,
+        } => value.receive(cx, &Message::new(method, args, arrived)),
         Task::Message {
             object,
             method,
@@ -1058,9 +1082,7 @@ fn drive(
                 let why = format!("vat {} has no object {object}", cx.id());
                 Rejection::with_cause(Cause::NoSuchObject, "no_such_object", why)
             })?;
-            value
-                .receive_at(cx, &found, &Message::new(method, args, arrived))
-                .map_err(Rejection::refused)?
+            value.receive_at(cx, &found, &Message::new(method, args, arrived))
         }
         Task::Notice {
             object,
@@ -1074,12 +1096,13 @@ fn drive(
                 true => combine::notified(cx, &notice),
                 false => value.notified(cx, &notice),
             }
-            .map_err(Rejection::refused)?
         }
-        Task::Dropped { object } => {
-            value.dropped(cx, *object).map_err(Rejection::refused)?;
-            Payload::empty()
-        }
+        Task::Dropped { object } => value.dropped(cx, *object).map(|()| Payload::empty()),
+    };
+    // Looked at where it is, because moving it is a part of what a crank costs.
+    let answer = match &answered {
+        Ok(answer) => answer,
+        Err(_) => return answered.map(drop).map_err(Rejection::refused),
     };
     if cx.doomed.get() {
         return Ok(());
@@ -1095,7 +1118,7 @@ fn drive(
                 message,
             ));
         }
-        if !write_answer(cx, &answer, after.answer) {
+        if !write_answer(cx, answer, after.answer) {
             return Ok(());
         }
     }

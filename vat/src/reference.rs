@@ -108,20 +108,25 @@ impl Slot {
     /// # Errors
     ///
     /// [`DecodeError`] when none stands there.
-    #[inline]
+    #[inline(always)]
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let offset = reader.offset();
+        let head = reader.varint("reference")?;
+        if head & 3 == ROOT {
+            let vat = VatId::new(VatNumber::new(head >> 2), reader.varint("vat counter")?);
+            return Ok(Self::Object(ObjectId::root(vat)));
+        }
+        Self::read_other(reader, offset, head)
+    }
+
+    /// Reads one that is no vat's root.
+    fn read_other(reader: &mut Reader<'_>, offset: usize, head: u64) -> Result<Self, DecodeError> {
         let invalid = DecodeError::Invalid {
             what: "reference",
             offset,
         };
-        let head = reader.varint("reference")?;
         let number = VatNumber::new(head >> 2);
         Ok(match head & 3 {
-            ROOT => {
-                let vat = VatId::new(number, reader.varint("vat counter")?);
-                Self::Object(ObjectId::root(vat))
-            }
             OBJECT => {
                 let vat = VatId::new(number, reader.varint("vat counter")?);
                 let object = ObjectId::new(vat, reader.varint("object number")?);
@@ -154,6 +159,15 @@ impl Slot {
             _ => drop(Self::read(reader)?),
         }
         Ok(())
+    }
+
+    /// Passes over one to a vat's root; says no when it is none.
+    #[inline]
+    pub(crate) fn skip_root(reader: &mut Reader<'_>) -> bool {
+        let is_root = reader
+            .varint("reference")
+            .is_ok_and(|head| head & 3 == ROOT);
+        is_root && reader.varint("vat counter").is_ok()
     }
 
     /// What it refers to itself, unless it came to its end.
@@ -281,7 +295,7 @@ pub(crate) fn replaced(slots: &[Slot], promise: PromiseId, by: &Slot) -> Option<
 /// or kind 3 and the resolution. It has a fixed length where that saves an allocation for each.
 const IN_TRANSIT: usize = 25;
 
-#[inline]
+#[inline(always)]
 fn in_transit(kind: u8, numbers: [u64; 3]) -> [u8; IN_TRANSIT] {
     let mut bytes = [kind; IN_TRANSIT];
     for (part, number) in bytes[1..].chunks_exact_mut(8).zip(numbers) {
@@ -292,7 +306,7 @@ fn in_transit(kind: u8, numbers: [u64; 3]) -> [u8; IN_TRANSIT] {
 
 impl Slot {
     /// Hands it over as the one byte string that a reference writes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn transit<R>(&self, hand_over: impl FnOnce(&[u8]) -> R) -> R {
         match self {
             Self::Object(ObjectId { vat, number }) => {
@@ -311,7 +325,7 @@ impl Slot {
     }
 
     /// What was handed over.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn from_transit(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         if u64::from(kind) == SETTLED {
@@ -341,6 +355,7 @@ impl Slot {
 fn write_slot<S: Serializer>(slot: &Slot, serializer: S) -> Result<S::Ok, S::Error> {
     struct Bytes<'a>(&'a [u8]);
     impl Serialize for Bytes<'_> {
+        #[inline(always)]
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             serializer.serialize_bytes(self.0)
         }
@@ -358,10 +373,12 @@ fn read_slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Slot, D::Erro
             f.write_str("a reference")
         }
 
+        #[inline(always)]
         fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Slot, E> {
             Slot::from_transit(bytes).ok_or_else(|| E::custom("no reference stands there"))
         }
 
+        #[inline(always)]
         fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Slot, D::Error> {
             inner.deserialize_bytes(self)
         }

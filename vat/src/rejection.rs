@@ -108,8 +108,15 @@ impl fmt::Display for Cause {
 /// A vat makes one with [`Rejection::new`] and returns it as `Err`: its crank is abandoned, and
 /// this is all that remains of it. The kernel makes the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{cause}: {message} [{code}]")]
-pub struct Rejection {
+#[error("{}: {} [{}]", .0.cause, .0.message, .0.code)]
+#[serde(transparent)]
+pub struct Rejection(
+    /// Boxed, so that answers and ends of cranks, which may hold one, are no larger for it.
+    Box<Why>,
+);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Why {
     cause: Cause,
     code: String,
     message: String,
@@ -129,33 +136,33 @@ impl Rejection {
     /// `Err` is recorded as [`Cause::Refused`] whatever it says here.
     #[must_use]
     pub fn with_cause(cause: Cause, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Why {
             cause,
             code: cut(code.into()),
             message: cut(message.into()),
-        }
+        }))
     }
 
     /// The class of the cause.
     #[must_use]
-    pub const fn cause(&self) -> Cause {
-        self.cause
+    pub fn cause(&self) -> Cause {
+        self.0.cause
     }
 
     /// The code, for programs.
     #[must_use]
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// The message, for people.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     pub(crate) fn refused(mut self) -> Self {
-        self.cause = Cause::Refused;
+        self.0.cause = Cause::Refused;
         self
     }
 }

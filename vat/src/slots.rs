@@ -271,6 +271,7 @@ impl Serializer for Capture {
     type SerializeStruct = Impossible<Slot, NoSlot>;
     type SerializeStructVariant = Impossible<Slot, NoSlot>;
 
+    #[inline(always)]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<Slot, NoSlot> {
         Slot::from_transit(bytes).ok_or_else(|| NoSlot("no reference stands there".to_owned()))
     }

@@ -40,7 +40,7 @@ const REFILL: u64 = 1 << 16;
 const LEAST_ALLOWANCE: usize = 16 << 10;
 
 impl Sequencer {
-    #[inline]
+    #[inline(always)]
     pub(super) fn deliver(&mut self, slot: Slot, delivery: Delivery) {
         if !matches!(self.cells.get(slot.index()), Some(Some(_))) {
             self.load(slot);

@@ -127,18 +127,25 @@ pub(crate) struct Inbox {
 impl Inbox {
     #[inline]
     pub(crate) fn push(&mut self, waiting: Waiting) {
-        self.len += 1;
-        if waiting.item != Item::Message {
-            return self.runs.push_back(Run::Other(Box::new(waiting)));
+        if waiting.item == Item::Message {
+            self.push_message(waiting.delivery, waiting.wanted);
+        } else {
+            self.len += 1;
+            self.runs.push_back(Run::Other(Box::new(waiting)));
         }
-        let delivery = waiting.delivery;
+    }
+
+    /// Pushes a message that goes straight into the inbox.
+    #[inline]
+    pub(crate) fn push_message(&mut self, delivery: DeliveryId, by_whom: Wanted) {
+        self.len += 1;
         if let Some(Run::Messages {
             first,
             count,
             wanted,
         }) = self.runs.back_mut()
             && first.seq == delivery.seq
-            && *wanted == waiting.wanted
+            && *wanted == by_whom
             && first.index.checked_add(*count) == Some(delivery.index)
         {
             *count += 1;
@@ -147,7 +154,7 @@ impl Inbox {
         self.runs.push_back(Run::Messages {
             first: delivery,
             count: 1,
-            wanted: waiting.wanted,
+            wanted: by_whom,
         });
     }
 

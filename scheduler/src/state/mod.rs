@@ -297,15 +297,17 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<Seq, Contradiction> {
         let seq = self.last.next();
-        match Record::parse(record)? {
-            Record::Crank(crank) => {
+        // By reference, because moving a record is a part of what applying it costs.
+        match &Record::parse(record) {
+            Ok(Record::Crank(crank)) => {
                 self.work.begin(seq, crank.now);
-                self.apply_crank(seq, &crank, effects)?;
+                self.apply_crank(seq, crank, effects)?;
             }
-            Record::Input(input) => {
+            Ok(Record::Input(input)) => {
                 self.work.begin(seq, input.time);
-                self.apply_input(seq, &input, effects)?;
+                self.apply_input(seq, input, effects)?;
             }
+            Err(why) => return Err(why.clone().into()),
         }
         if self.work.is_pending() {
             self.finish_record(effects)?;
@@ -408,10 +410,30 @@ impl State {
         let before = self.vats.get(slot).progress.promised;
         let mut made = before;
         let mut acts = record.acts();
-        while let Some(act) = acts.next_at() {
+        let by = Some((record.vat, record.number));
+        loop {
+            let offset = acts.offset();
+            let delivery = DeliveryId::new(seq, index);
+            if let Some(message) = acts.next_to_root()? {
+                index += 1;
+                made += 1;
+                let promised = message.kept.then(|| PromiseId::new(number, made));
+                let at = Span::new(offset, acts.offset());
+                let sent = routing::Sent {
+                    delivery,
+                    at,
+                    wanted: self.promise_answer(promised, delivery)?,
+                    args: message.args,
+                    by,
+                };
+                self.send_to_root(message.to, &sent, effects)?;
+                continue;
+            }
+            let Some(act) = acts.next_at() else {
+                break;
+            };
             let (offset, act) = act?;
             let at = Span::new(offset, acts.offset());
-            let delivery = DeliveryId::new(seq, index);
             index += u32::from(act.is_delivery());
             let promised = match act.made_promise() {
                 None => None,
@@ -427,7 +449,7 @@ impl State {
                         at,
                         wanted: self.promise_answer(promised, delivery)?,
                         args,
-                        by: Some((record.vat, record.number)),
+                        by,
                     };
                     self.send(&to, &sent, effects)?;
                 }
@@ -447,7 +469,7 @@ impl State {
                         at,
                         wanted: Wanted::No,
                         args,
-                        by: Some((record.vat, record.number)),
+                        by,
                     };
                     self.send(&crankcase_vat::Slot::Object(id.into()), &sent, effects)?;
                 }
@@ -489,7 +511,7 @@ impl State {
                         at,
                         wanted,
                         args: context,
-                        by: Some((record.vat, record.number)),
+                        by,
                     };
                     self.watch(slot, record.vat, &on, &sent, effects)?;
                 }

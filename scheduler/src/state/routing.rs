@@ -135,6 +135,38 @@ impl State {
         }
     }
 
+    /// Sends a message to a vat's root, as [`send`](Self::send) does: most are, so nothing is put
+    /// together for them that is only taken apart again.
+    #[inline(always)]
+    pub(super) fn send_to_root(
+        &mut self,
+        to: VatId,
+        sent: &Sent<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Contradiction> {
+        let Some(slot) = self.find(to) else {
+            return self.reject_sent(sent, no_such_vat(to), effects);
+        };
+        if sent.args.has_slots() {
+            self.all_on_the_way(&sent.args, sent.by)?;
+        }
+        self.vats
+            .touch(slot)
+            .push_message(sent.delivery, sent.wanted);
+        self.waiting += 1;
+        if self.order == CommitOrder::Dispatch {
+            self.turns.push_back((sent.delivery, slot));
+        }
+        effects.push(Effect::Deliver {
+            slot,
+            delivery: sent.delivery,
+            time: self.work.time,
+            answer_wanted: sent.wanted != Wanted::No,
+            what: Delivered::Message { at: sent.at },
+        });
+        Ok(())
+    }
+
     #[inline]
     fn send_to_object(
         &mut self,

@@ -123,7 +123,7 @@ impl State {
         body: &Body<'_>,
         by: Option<(VatId, CrankNumber)>,
     ) -> Result<(), Contradiction> {
-        if !body.has_slots() {
+        if body.has_roots_only() {
             return Ok(());
         }
         let mut counted = Vec::new();

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
 use super::KindIndex;
-use super::inbox::{Inbox, Waiting};
+use super::inbox::{Inbox, Waiting, Wanted};
 
 /// A vat's place in the table. It is used again once the vat has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,11 @@ impl VatEntry {
     #[inline]
     pub(crate) fn push_waiting(&mut self, waiting: Waiting) {
         self.hot().inbox.push(waiting);
+    }
+
+    #[inline]
+    pub(crate) fn push_message(&mut self, delivery: DeliveryId, wanted: Wanted) {
+        self.hot().inbox.push_message(delivery, wanted);
     }
 
     /// Takes the first delivery, if it is the one that is expected.

@@ -26,7 +26,7 @@
 
 use crate::body::Body;
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint, put_vat};
-use crate::ids::ObjectId;
+use crate::ids::{ObjectId, VatId};
 use crate::reference::Slot;
 
 const SEND: u8 = 1;
@@ -49,6 +49,7 @@ const TAG: u8 = 0x0f;
 pub(crate) const KEPT: u8 = 0x10;
 /// The receiver is a slot.
 const TO_SLOT: u8 = 0x20;
+const SEND_KEPT: u8 = SEND | KEPT;
 
 /// One thing that a record does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +157,66 @@ pub enum Act<'a> {
         /// The promise.
         on: Slot,
     },
+}
+
+#[cold]
+const fn no_method(offset: usize) -> DecodeError {
+    DecodeError::Invalid {
+        what: "method",
+        offset,
+    }
+}
+
+/// A message to a vat's root, which most acts are: they are read apart, because an [`Act`] is made
+/// for all of them and costs as much as the largest.
+#[derive(Debug, Clone, Copy)]
+pub struct ToRoot<'a> {
+    /// The receiver.
+    pub to: VatId,
+    /// The bytes of the method's name.
+    method: &'a [u8],
+    /// The encoded arguments.
+    pub args: Body<'a>,
+    /// Whether the promise of its outcome is kept by someone.
+    pub kept: bool,
+}
+
+impl<'a> ToRoot<'a> {
+    /// Reads one, if one stands there; if not, nothing is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when it begins as one and is none.
+    #[inline(always)]
+    pub fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, DecodeError> {
+        let (SEND_KEPT | SEND) = reader.peek() else {
+            return Ok(None);
+        };
+        let first = reader.byte("act")?;
+        let to = reader.vat("receiver")?;
+        let offset = reader.offset();
+        let method = reader.bytes("method")?;
+        // Most names are, and to find that out takes a quarter of the time.
+        if !method.is_ascii() && std::str::from_utf8(method).is_err() {
+            return Err(no_method(offset));
+        }
+        Ok(Some(Self {
+            to,
+            method,
+            args: Body::read(reader.bytes("arguments")?)?,
+            kept: first & KEPT != 0,
+        }))
+    }
+
+    /// The method's name.
+    ///
+    /// # Errors
+    ///
+    /// None that reading it has not excluded.
+    #[inline(always)]
+    pub fn method(&self) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.method).map_err(|_| no_method(0))
+    }
 }
 
 impl<'a> Act<'a> {
@@ -271,6 +332,14 @@ impl<'a> Act<'a> {
     /// [`DecodeError`] when no act stands there.
     #[inline]
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        if let Some(message) = ToRoot::read(reader)? {
+            return Ok(Self::Send {
+                to: Slot::Object(ObjectId::root(message.to)),
+                method: message.method()?,
+                args: message.args,
+                kept: message.kept,
+            });
+        }
         let offset = reader.offset();
         let first = reader.byte("act")?;
         let kept = first & KEPT != 0;
@@ -288,10 +357,7 @@ impl<'a> Act<'a> {
         }
         Ok(match tag {
             SEND => Self::Send {
-                to: match first & TO_SLOT {
-                    0 => Slot::Object(ObjectId::root(reader.vat("receiver")?)),
-                    _ => Slot::read(reader)?,
-                },
+                to: Slot::read(reader)?,
                 method: reader.text("method")?,
                 args: Body::read(reader.bytes("arguments")?)?,
                 kept,
@@ -386,7 +452,7 @@ impl<'a> Act<'a> {
 }
 
 /// Appends a send up to its arguments, which the caller appends with their length.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_send_head(out: &mut Vec<u8>, to: &Slot, method: &str) {
     match to {
         Slot::Object(ObjectId {
@@ -456,15 +522,39 @@ impl<'a> Acts<'a> {
         self.reader.offset()
     }
 
+    /// Whether none is left.
+    #[inline]
+    fn is_done(&self) -> bool {
+        let none_left = match self.to_the_end {
+            true => self.reader.is_at_end(),
+            false => self.left == 0,
+        };
+        none_left || self.failed
+    }
+
+    /// The next act, if it is a message to a vat's root; if not, it is left there.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when it begins as one and is none.
+    #[inline(always)]
+    pub fn next_to_root(&mut self) -> Result<Option<ToRoot<'a>>, DecodeError> {
+        if self.is_done() {
+            return Ok(None);
+        }
+        let read = ToRoot::read(&mut self.reader);
+        match &read {
+            Ok(None) => {}
+            Ok(Some(_)) => self.left = self.left.wrapping_sub(1),
+            Err(_) => self.failed = true,
+        }
+        read
+    }
+
     /// The next act and its offset in the record.
     #[inline]
     pub fn next_at(&mut self) -> Option<Result<(usize, Act<'a>), DecodeError>> {
-        let done = if self.to_the_end {
-            self.reader.is_at_end()
-        } else {
-            self.left == 0
-        };
-        if done || self.failed {
+        if self.is_done() {
             return None;
         }
         self.left = self.left.wrapping_sub(1);

@@ -106,7 +106,7 @@ pub struct CrankRecord<'a> {
 }
 
 impl<'a> CrankRecord<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse(bytes: &'a [u8], mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let vat = reader.vat("vat")?;
         let number = reader.crank_number("crank number")?;

@@ -11,7 +11,7 @@ pub mod act;
 pub mod crank;
 pub mod input;
 
-pub use act::{Act, Acts};
+pub use act::{Act, Acts, ToRoot};
 pub use crank::{CrankEnd, CrankRecord, VatEnd};
 pub use input::{Entries, Entry, InputRecord, InputWriter, RequestRef};
 
