@@ -118,7 +118,7 @@ impl Gathered {
         vat: VatId,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, Unread> {
-        match self.writes.get(key) {
+        match store::find(&self.writes, key) {
             Some(written) => Ok(written.as_deref().map(<[u8]>::to_vec)),
             None => store.get(vat, key),
         }
@@ -682,7 +682,7 @@ impl<'a> Crank<'a> {
         full.push(room);
         full.extend_from_slice(key);
         // A row that is in memory and was not written in this crank is read where it stands.
-        let in_place = match gathered.gathered.writes.get(&full[..]) {
+        let in_place = match store::find(&gathered.gathered.writes, &full) {
             Some(_) => None,
             None => self.store.in_memory(&full),
         };

@@ -14,6 +14,7 @@
 
 mod backing;
 mod cache;
+mod key;
 mod partial;
 mod walk;
 
@@ -26,15 +27,16 @@ use crate::ids::{CrankNumber, VatId};
 pub use backing::{Backing, Chunk, ChunkLimit, KeyBounds, Row};
 
 pub(crate) use backing::Tables;
+pub(crate) use key::{RowKey, find};
 pub(crate) use walk::Walk;
 
 use partial::Partial;
 
 /// All rows of a complete store.
-pub(crate) type Rows = BTreeMap<Box<[u8]>, Box<[u8]>>;
+pub(crate) type Rows = BTreeMap<RowKey, Box<[u8]>>;
 
 /// What a crank has written: a value, or nothing for a deleted row.
-pub(crate) type Writes = BTreeMap<Box<[u8]>, Option<Box<[u8]>>>;
+pub(crate) type Writes = BTreeMap<RowKey, Option<Box<[u8]>>>;
 
 /// What a row is taken to cost in memory besides its key and its value.
 const ROW_OVERHEAD_BYTES: usize = 64;
@@ -72,7 +74,7 @@ struct Complete {
 /// Deleted rows in the order in which they went, with the cranks that removed them.
 #[derive(Default)]
 struct Deleted {
-    keys: Vec<(CrankNumber, Box<[u8]>)>,
+    keys: Vec<(CrankNumber, RowKey)>,
     bytes: usize,
     /// With so many bytes, it is worth asking whether the tables have moved on.
     enough_bytes: usize,
@@ -106,7 +108,10 @@ impl Store {
         stored: impl IntoIterator<Item = Result<Row, E>>,
         budget_bytes: usize,
     ) -> Result<Self, E> {
-        let newer: Writes = newer.into_iter().collect();
+        let newer = newer.into_iter();
+        let newer: Writes = newer
+            .map(|(key, value)| (RowKey::from(&key[..]), value))
+            .collect();
         let mut all = Complete::default();
         let live = newer
             .iter()
@@ -126,9 +131,9 @@ impl Store {
                 return Ok(Self(Held::Complete(all)));
             };
             let (key, value) = row?;
-            if !newer.contains_key(&key[..]) {
+            if find(&newer, &key).is_none() {
                 all.bytes += row_bytes(key.len(), value.len());
-                all.rows.insert(key.into(), value.into());
+                all.rows.insert(RowKey::from(&key[..]), value.into());
             }
         }
         let newer = newer.into_iter();
@@ -243,7 +248,7 @@ impl Complete {
         }
     }
 
-    fn note_deleted(&mut self, number: CrankNumber, key: Box<[u8]>) {
+    fn note_deleted(&mut self, number: CrankNumber, key: RowKey) {
         let gone = self.deleted.get_or_insert_with(|| {
             Box::new(Deleted {
                 enough_bytes: FEW_DELETED_BYTES,
@@ -308,7 +313,7 @@ impl<'a> Committed<'a> {
     #[inline]
     pub(crate) fn in_memory(self, key: &[u8]) -> Option<Option<&'a [u8]>> {
         match &self.store.0 {
-            Held::Complete(all) => Some(all.rows.get(key).map(AsRef::as_ref)),
+            Held::Complete(all) => Some(find(&all.rows, key).map(AsRef::as_ref)),
             Held::Partial(_) => None,
         }
     }
@@ -318,7 +323,7 @@ impl<'a> Committed<'a> {
     #[inline]
     pub(crate) fn get(self, vat: VatId, key: &[u8]) -> Result<Option<Vec<u8>>, Unread> {
         match &self.store.0 {
-            Held::Complete(all) => Ok(all.rows.get(key).map(|value| value.to_vec())),
+            Held::Complete(all) => Ok(find(&all.rows, key).map(|value| value.to_vec())),
             Held::Partial(part) => part.read(self.tables, |tables| part.get(vat, key, tables)),
         }
     }

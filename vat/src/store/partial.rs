@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::backing::Tables;
 use super::cache::Cache;
-use super::{Unread, Writes, row_bytes};
+use super::{RowKey, Unread, Writes, find, row_bytes};
 use crate::ids::{CrankNumber, VatId};
 
 /// A row that the vat wrote: its value unless it deleted it, and the crank that did.
@@ -26,7 +26,7 @@ impl Newer {
 /// See the module's text.
 pub(super) struct Partial {
     /// Every row that was written in a crank which the tables are not known to hold.
-    pub(super) newer: BTreeMap<Box<[u8]>, Newer>,
+    pub(super) newer: BTreeMap<RowKey, Newer>,
     newer_bytes: usize,
     /// Rows as the tables hold them. None of them is in `newer`, and none was written since the
     /// tables held it; so a row that is here is as good as one that is read now.
@@ -43,7 +43,7 @@ pub(super) struct Partial {
 impl Partial {
     /// A store with nothing in memory but these rows. Where a key comes twice, the later counts.
     pub(super) fn of(
-        newer: impl Iterator<Item = (Box<[u8]>, CrankNumber, Option<Box<[u8]>>)>,
+        newer: impl Iterator<Item = (RowKey, CrankNumber, Option<Box<[u8]>>)>,
     ) -> Self {
         let newer: BTreeMap<_, _> = newer
             .map(|(key, number, value)| (key, Newer { number, value }))
@@ -102,7 +102,7 @@ impl Partial {
         key: &[u8],
         tables: &Tables,
     ) -> Result<Option<Vec<u8>>, String> {
-        if let Some(row) = self.newer.get(key) {
+        if let Some(row) = find(&self.newer, key) {
             return Ok(row.value.as_deref().map(<[u8]>::to_vec));
         }
         let limit = self.cache_limit(tables);
@@ -162,7 +162,7 @@ impl Partial {
         let limit = self.cache_limit(tables);
         let cache = self.cache.get_mut();
         for (key, value) in settled {
-            cache.put(key, value, limit);
+            cache.put(key.into_boxed(), value, limit);
         }
     }
 }

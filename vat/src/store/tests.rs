@@ -397,7 +397,10 @@ fn filled(budget_bytes: usize, count: u16) -> Bench {
     let mut bench = Bench::new(budget_bytes);
     let (mut writes, mut rows) = (Writes::new(), Model::new());
     for number in 0..count {
-        writes.insert(number.to_be_bytes().into(), Some([7; 10].into()));
+        writes.insert(
+            RowKey::from(&number.to_be_bytes()[..]),
+            Some([7; 10].into()),
+        );
         rows.insert(number.to_be_bytes().to_vec(), vec![7; 10]);
     }
     bench.store.commit(CrankNumber::new(1), writes, true);
@@ -494,9 +497,9 @@ fn rows_that_come_and_go_leave_nothing_behind_for_ever() {
     for round in 0..4000u64 {
         let number = bench.last().next();
         let mut writes = Writes::new();
-        writes.insert(round.to_be_bytes().into(), Some([1; 8].into()));
+        writes.insert(RowKey::from(&round.to_be_bytes()[..]), Some([1; 8].into()));
         if let Some(before) = round.checked_sub(1) {
-            writes.insert(before.to_be_bytes().into(), None);
+            writes.insert(RowKey::from(&before.to_be_bytes()[..]), None);
         }
         bench.store.commit(number, writes, true);
         bench.written.push(Vec::new());
@@ -533,13 +536,11 @@ fn after_a_failed_read_nothing_more_is_read() {
 fn a_store_that_outgrows_its_budget_knows_what_it_deleted_before_it_was_loaded() {
     let mut bench = filled(1000, 10);
     let number = CrankNumber::new(2);
-    let all: Writes = (0..10u16)
-        .map(|number| (number.to_be_bytes().into(), None))
-        .collect();
+    let all = (0..10u16).map(|number| (number.to_be_bytes().into(), None));
     let stored = bench.model.clone().into_iter().map(Ok::<_, ()>);
     bench.store = Store::load(all, number, stored, 1000).expect("no row fails");
     assert!(bench.store.is_complete());
-    let writes = [((*b"large").into(), Some([1; 2000].into()))];
+    let writes = [(RowKey::from(&b"large"[..]), Some([1; 2000].into()))];
     let number = number.next();
     bench.store.commit(number, writes.into(), true);
     let made = bench.store.make_room(VAT, number, &bench.tables);
@@ -552,7 +553,7 @@ fn a_store_that_outgrows_its_budget_knows_what_it_deleted_before_it_was_loaded()
 #[test]
 fn a_walk_passes_over_what_was_deleted_in_reads_of_whole_chunks() {
     let mut bench = filled(0, 2000);
-    let writes = (0..1900u16).map(|number| (number.to_be_bytes().into(), None));
+    let writes = (0..1900u16).map(|number| (RowKey::from(&number.to_be_bytes()[..]), None));
     let number = CrankNumber::new(2);
     bench.store.commit(number, writes.collect(), true);
     let made = bench.store.make_room(VAT, number, &bench.tables);
