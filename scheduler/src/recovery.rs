@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
-use crankcase_vat::{Delivery, DeliveryId, Kinds, Other, RecordBytes, Seq, Time, What};
+use crankcase_vat::{Delivery, DeliveryId, Kinds, Other, RecordBytes, Seq, Span, Time, What};
 use rustc_hash::FxHashMap;
 
 use crate::admission::Admission;
@@ -26,7 +26,7 @@ use crate::parts::{GATE_OPEN, Parts};
 use crate::run_queue::RunQueue;
 use crate::sequencer::{Parked, Sequencer};
 use crate::stall::Stall;
-use crate::state::{Audit, Effect, Item, Slot, Span, State, Waiting, Wanted};
+use crate::state::{Audit, Effect, Item, Slot, State, Waiting, Wanted};
 use crate::stats::Counters;
 use crate::watermarks::Watermarks;
 

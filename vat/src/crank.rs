@@ -1021,7 +1021,7 @@ impl<'a> Gathering<'_, 'a> {
         self.encode_with(crank, value, |limits| limits.payload_bytes, true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn encode_with<T: Serialize + ?Sized>(
         &mut self,
         crank: &Crank<'a>,
@@ -1114,6 +1114,7 @@ impl<'a> Gathering<'_, 'a> {
     }
 
     /// Decodes the value of a row that holds references, which may then be used.
+    #[inline(always)]
     fn decode<T: DeserializeOwned>(&mut self, row: &[u8]) -> Result<T, PayloadError> {
         let unreadable = |why: crate::DecodeError| PayloadError::Decode {
             len: row.len(),

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 use crate::codec::{DecodeError, Reader};
-use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time};
+use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Seq, Time};
 use crate::payload::{Outcome, Payload, PayloadError, decode};
 use crate::record::{Act, ToRoot};
 use crate::reference::Slot;
@@ -14,15 +14,61 @@ use crate::reference::Slot;
 /// The encoded bytes of a record, shared by the deliveries that stand in it.
 pub type RecordBytes = Arc<[u8]>;
 
-/// Where an act stands: the record, and the offset in it.
+/// Where in a record something stands.
+///
+/// One number, because it is moved about for each message: what is put together from parts and moved
+/// at once has to wait for the parts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Span(u64);
+
+impl Span {
+    /// From an offset up to another. Records hold less than 4 GiB, which
+    /// [`Limits::MAX_OUTPUT_BYTES`](crate::Limits::MAX_OUTPUT_BYTES) sees to.
+    #[must_use]
+    #[inline]
+    pub const fn new(from: usize, to: usize) -> Self {
+        Self(from as u64 | ((to - from) as u64) << 32)
+    }
+
+    /// Where it begins.
+    #[must_use]
+    #[inline]
+    pub const fn offset(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// The act that stands there.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(self, record: &RecordBytes) -> ActAt {
+        ActAt {
+            record: Arc::clone(record),
+            span: self,
+        }
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    #[inline]
+    pub const fn byte_count(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+}
+
+impl std::fmt::Debug for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.offset() + self.byte_count();
+        write!(f, "{}..{end}", self.offset())
+    }
+}
+
+/// An act, where it stands.
 #[derive(Clone)]
 pub struct ActAt {
     /// The record.
     pub record: RecordBytes,
-    /// Where in it the act begins.
-    pub offset: u32,
-    /// How many bytes the act has.
-    pub len: u32,
+    /// Where in it the act stands.
+    pub span: Span,
 }
 
 impl ActAt {
@@ -34,7 +80,7 @@ impl ActAt {
     /// before.
     #[inline]
     pub fn read(&self) -> Result<Act<'_>, DecodeError> {
-        Act::read(&mut Reader::starting_at(&self.record, self.offset as usize))
+        Act::read(&mut Reader::starting_at(&self.record, self.span.offset()))
     }
 
     /// Reads the act, if it is a message to a vat's root.
@@ -44,7 +90,7 @@ impl ActAt {
     /// As for [`read`](Self::read).
     #[inline]
     pub(crate) fn read_to_root(&self) -> Result<Option<ToRoot<'_>>, DecodeError> {
-        ToRoot::read(&mut Reader::starting_at(&self.record, self.offset as usize))
+        ToRoot::read(&mut Reader::starting_at(&self.record, self.span.offset()))
     }
 }
 
@@ -105,21 +151,23 @@ pub enum Other {
 /// One delivery, waiting or taken.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    id: DeliveryId,
+    seq: Seq,
+    /// Twice its index, and one more when someone waits for the answer: one number for what
+    /// [`Span`] says.
+    index_and_wanted: u64,
     time: Time,
-    answer_wanted: bool,
     what: What,
 }
 
 impl Delivery {
     /// Puts a delivery together.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn new(id: DeliveryId, time: Time, answer_wanted: bool, what: What) -> Self {
         Self {
-            id,
+            seq: id.seq,
+            index_and_wanted: (id.index as u64) << 1 | answer_wanted as u64,
             time,
-            answer_wanted,
             what,
         }
     }
@@ -128,7 +176,7 @@ impl Delivery {
     #[must_use]
     #[inline]
     pub const fn id(&self) -> DeliveryId {
-        self.id
+        DeliveryId::new(self.seq, (self.index_and_wanted >> 1) as u32)
     }
 
     /// The time of what caused it.
@@ -142,7 +190,7 @@ impl Delivery {
     #[must_use]
     #[inline]
     pub const fn answer_wanted(&self) -> bool {
-        self.answer_wanted
+        self.index_and_wanted & 1 != 0
     }
 
     /// What is delivered.
@@ -157,11 +205,11 @@ impl Delivery {
     #[inline]
     pub fn bytes(&self) -> usize {
         let body = match &self.what {
-            What::Act(act) => act.len as usize,
+            What::Act(act) => act.span.byte_count(),
             What::Other(other) => match &**other {
-                Other::Via { act, .. } => act.len as usize,
+                Other::Via { act, .. } => act.span.byte_count(),
                 Other::Outcome { act, resolution } => {
-                    act.len as usize + resolution.as_ref().map_or(0, |bytes| bytes.len())
+                    act.span.byte_count() + resolution.as_ref().map_or(0, |bytes| bytes.len())
                 }
                 Other::Settled { resolution, .. } => resolution.len(),
                 Other::Dropped { .. } | Other::Clean => 0,

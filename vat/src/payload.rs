@@ -182,7 +182,7 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 
 /// Appends the encoding of `value` and its references; on an error, what was appended before it
 /// stays there.
-#[inline]
+#[inline(always)]
 pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
@@ -201,7 +201,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
 }
 
 /// Decodes a value that fills all of `bytes` and has its references in `slots`.
-#[inline]
+#[inline(always)]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], slots: &[Slot]) -> Result<T, PayloadError> {
     let fail = |why: String| PayloadError::Decode {
         len: bytes.len(),

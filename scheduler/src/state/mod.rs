@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record};
 use crankcase_vat::{
-    ActAt, CrankNumber, DecodeError, DeliveryId, Outcome, Payload, PromiseId, RecordBytes,
-    Reference, Seq, Time, VatId, VatNumber,
+    CrankNumber, DecodeError, DeliveryId, Outcome, Payload, PromiseId, Reference, Seq, Span, Time,
+    VatId, VatNumber,
 };
 
 pub(crate) use audit::Audit;
@@ -58,34 +58,6 @@ pub(crate) struct JournalKind {
 
 /// An index into the kinds that stand in the journal.
 pub(crate) type KindIndex = u16;
-
-/// Where an act stands in the record that is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    offset: u32,
-    len: u32,
-}
-
-impl Span {
-    /// Records hold less than 4 GiB, which `Limits::MAX_OUTPUT_BYTES` sees to.
-    #[inline]
-    pub(crate) const fn new(from: usize, to: usize) -> Self {
-        Self {
-            offset: from as u32,
-            len: (to - from) as u32,
-        }
-    }
-
-    /// The act, with the record.
-    #[inline]
-    pub(crate) fn of(self, record: &RecordBytes) -> ActAt {
-        ActAt {
-            record: Arc::clone(record),
-            offset: self.offset,
-            len: self.len,
-        }
-    }
-}
 
 /// Where the body of a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,13 +2,12 @@
 
 use crankcase_vat::{
     Body, Cause, CrankNumber, DeliveryId, ObjectId, Outcome, PromiseId, Reference, Rejection,
-    Resolution, Slot as Reach, VatId,
+    Resolution, Slot as Reach, Span, VatId,
 };
 
 use super::promises::{Decider, Leads};
 use super::{
-    BodyAt, Contradiction, Delivered, Effect, Fate, Item, Slot, Span, State, Waiter, Waiting,
-    Wanted,
+    BodyAt, Contradiction, Delivered, Effect, Fate, Item, Slot, State, Waiter, Waiting, Wanted,
 };
 use crate::order::CommitOrder;
 

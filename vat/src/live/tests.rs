@@ -168,11 +168,7 @@ impl Bench {
         act.write(&mut record);
         self.delivered += 1;
         let id = DeliveryId::new(Seq::new(self.delivered), 0);
-        let act = crate::ActAt {
-            len: record.len() as u32,
-            record: record.into(),
-            offset: 0,
-        };
+        let act = crate::Span::new(0, record.len()).of(&record.into());
         let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
         let finished = self.vat.run(&delivery, &self.shared, &mut self.space);
         let finished = finished.expect("a store in memory can be read");
@@ -436,11 +432,7 @@ fn a_crank_that_needs_a_row_that_cannot_be_read_leaves_nothing() {
         let mut record = Vec::new();
         act.write(&mut record);
         let id = DeliveryId::new(Seq::new(2), 0);
-        let act = crate::ActAt {
-            len: record.len() as u32,
-            record: record.into(),
-            offset: 0,
-        };
+        let act = crate::Span::new(0, record.len()).of(&record.into());
         let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
         for reads in 0..2 {
             tables.lock().reads_left = Some(reads);
