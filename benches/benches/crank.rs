@@ -7,8 +7,8 @@ use crankcase_benches::actor::{Member, vat_of};
 use crankcase_benches::workloads::{Args, Method, Workload};
 use crankcase_vat::record::{Act, Record};
 use crankcase_vat::{
-    ActAt, Body, Delivery, DeliveryId, Kinds, Limits, LiveVat, ObjectId, Payload, Ref, Seq, Shared,
-    Slot, Time, Vat, VatNumber, What, Workspace,
+    Body, Delivery, DeliveryHead, DeliveryId, Kinds, Limits, LiveVat, ObjectId, Payload, Ref, Seq,
+    Shared, Slot, Span, Time, Vat, VatNumber, What, Workspace,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -23,13 +23,9 @@ struct Bed {
 fn delivery(act: &Act<'_>) -> Delivery {
     let mut record = Vec::new();
     act.write(&mut record);
-    let act = ActAt {
-        len: record.len() as u32,
-        record: record.into(),
-        offset: 0,
-    };
+    let act = Span::new(0, record.len()).of(&record.into());
     let id = DeliveryId::new(Seq::new(1), 0);
-    Delivery::new(id, Time::ZERO, false, What::Act(act))
+    Delivery::new(DeliveryHead::new(id, Time::ZERO, false), What::Act(act))
 }
 
 /// A payload as it stands in an act.

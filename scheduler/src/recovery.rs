@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
-use crankcase_vat::{Delivery, DeliveryId, Kinds, Other, RecordBytes, Seq, Span, Time, What};
+use crankcase_vat::{
+    Delivery, DeliveryHead, DeliveryId, Kinds, Other, RecordBytes, Seq, Span, Time, What,
+};
 use rustc_hash::FxHashMap;
 
 use crate::admission::Admission;
@@ -305,7 +307,8 @@ pub(crate) fn delivery_of(
         Item::Clean => (other(Other::Clean), Time::ZERO),
     };
     let wanted = waiting.wanted != Wanted::No;
-    Some(Delivery::new(waiting.delivery, time, wanted, what))
+    let head = DeliveryHead::new(waiting.delivery, time, wanted);
+    Some(Delivery::new(head, what))
 }
 
 /// Where the deliveries of a record stand in it, and the time they carry.

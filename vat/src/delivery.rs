@@ -148,14 +148,54 @@ pub enum Other {
     Clean,
 }
 
-/// One delivery, waiting or taken.
-#[derive(Debug, Clone)]
-pub struct Delivery {
+/// What every delivery has, whatever is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryHead {
     seq: Seq,
     /// Twice its index, and one more when someone waits for the answer: one number for what
     /// [`Span`] says.
     index_and_wanted: u64,
     time: Time,
+}
+
+impl DeliveryHead {
+    /// Of the delivery with that identity, that was caused at that time.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(id: DeliveryId, time: Time, answer_wanted: bool) -> Self {
+        Self {
+            seq: id.seq,
+            index_and_wanted: (id.index as u64) << 1 | answer_wanted as u64,
+            time,
+        }
+    }
+
+    /// Its identity.
+    #[must_use]
+    #[inline]
+    pub const fn id(self) -> DeliveryId {
+        DeliveryId::new(self.seq, (self.index_and_wanted >> 1) as u32)
+    }
+
+    /// The time of what caused it.
+    #[must_use]
+    #[inline]
+    pub const fn time(self) -> Time {
+        self.time
+    }
+
+    /// Whether someone waits for the answer, so that the record must carry it.
+    #[must_use]
+    #[inline]
+    pub const fn answer_wanted(self) -> bool {
+        self.index_and_wanted & 1 != 0
+    }
+}
+
+/// One delivery, waiting or taken.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    head: DeliveryHead,
     what: What,
 }
 
@@ -163,34 +203,29 @@ impl Delivery {
     /// Puts a delivery together.
     #[must_use]
     #[inline(always)]
-    pub const fn new(id: DeliveryId, time: Time, answer_wanted: bool, what: What) -> Self {
-        Self {
-            seq: id.seq,
-            index_and_wanted: (id.index as u64) << 1 | answer_wanted as u64,
-            time,
-            what,
-        }
+    pub const fn new(head: DeliveryHead, what: What) -> Self {
+        Self { head, what }
     }
 
     /// Its identity.
     #[must_use]
     #[inline]
     pub const fn id(&self) -> DeliveryId {
-        DeliveryId::new(self.seq, (self.index_and_wanted >> 1) as u32)
+        self.head.id()
     }
 
     /// The time of what caused it.
     #[must_use]
     #[inline]
     pub const fn time(&self) -> Time {
-        self.time
+        self.head.time()
     }
 
     /// Whether someone waits for the answer, so that the record must carry it.
     #[must_use]
     #[inline]
     pub const fn answer_wanted(&self) -> bool {
-        self.index_and_wanted & 1 != 0
+        self.head.answer_wanted()
     }
 
     /// What is delivered.

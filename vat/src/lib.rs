@@ -35,7 +35,9 @@ pub use body::{Body, Resolution, outcome_bytes};
 pub use codec::DecodeError;
 pub use combine::{join, race};
 pub use crank::{Crank, Cursor, Exit, HoldingCursor, Shared};
-pub use delivery::{ActAt, Delivery, Message, Notice, Object, Other, RecordBytes, Span, What};
+pub use delivery::{
+    ActAt, Delivery, DeliveryHead, Message, Notice, Object, Other, RecordBytes, Span, What,
+};
 pub use ids::{
     CrankNumber, DeliveryId, ObjectId, ObjectIdError, PromiseId, PromiseIdError, Seq, Time, VatId,
     VatIdError, VatNumber,

@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record};
 use crankcase_vat::{
-    CrankNumber, DecodeError, DeliveryId, Outcome, Payload, PromiseId, Reference, Seq, Span, Time,
-    VatId, VatNumber,
+    CrankNumber, DecodeError, DeliveryHead, DeliveryId, Outcome, Payload, PromiseId, Reference,
+    Seq, Span, Time, VatId, VatNumber,
 };
 
 pub(crate) use audit::Audit;
@@ -104,9 +104,7 @@ pub(crate) enum Effect {
     /// A delivery is to be put into a vat's mailbox.
     Deliver {
         slot: Slot,
-        delivery: DeliveryId,
-        time: Time,
-        answer_wanted: bool,
+        head: DeliveryHead,
         what: Delivered,
     },
     /// A body in the record waits in a promise: it is to be kept.

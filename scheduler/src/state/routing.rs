@@ -1,8 +1,8 @@
 //! Where messages and watches go: into an inbox, or into a promise to wait there.
 
 use crankcase_vat::{
-    Body, Cause, CrankNumber, DeliveryId, ObjectId, Outcome, PromiseId, Reference, Rejection,
-    Resolution, Slot as Reach, Span, VatId,
+    Body, Cause, CrankNumber, DeliveryHead, DeliveryId, ObjectId, Outcome, PromiseId, Reference,
+    Rejection, Resolution, Slot as Reach, Span, VatId,
 };
 
 use super::promises::{Decider, Leads};
@@ -158,9 +158,7 @@ impl State {
         }
         effects.push(Effect::Deliver {
             slot,
-            delivery: sent.delivery,
-            time: self.work.time,
-            answer_wanted: sent.wanted != Wanted::No,
+            head: DeliveryHead::new(sent.delivery, self.work.time, sent.wanted != Wanted::No),
             what: Delivered::Message { at: sent.at },
         });
         Ok(())
@@ -208,9 +206,7 @@ impl State {
         }
         effects.push(Effect::Deliver {
             slot,
-            delivery: waiting.delivery,
-            time,
-            answer_wanted: waiting.wanted != Wanted::No,
+            head: DeliveryHead::new(waiting.delivery, time, waiting.wanted != Wanted::No),
             what,
         });
     }

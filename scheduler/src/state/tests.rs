@@ -226,13 +226,8 @@ impl Toy {
                     let live = LiveVat::unborn(id, number, kind);
                     self.live.insert(slot, (live, VecDeque::new()));
                 }
-                Effect::Deliver {
-                    slot,
-                    delivery,
-                    time,
-                    answer_wanted,
-                    what,
-                } => {
+                Effect::Deliver { slot, head, what } => {
+                    let (delivery, time) = (head.id(), head.time());
                     let here = |at: Span| (at.of(&record), time);
                     let mut body = |at| match at {
                         BodyAt::Here(at) => here(at),
@@ -267,7 +262,10 @@ impl Toy {
                         }
                         Delivered::Clean => (other(Other::Clean), time),
                     };
-                    let delivery = Delivery::new(delivery, time, answer_wanted, what);
+                    let delivery = Delivery::new(
+                        DeliveryHead::new(delivery, time, head.answer_wanted()),
+                        what,
+                    );
                     let (_, inbox) = self.live.get_mut(&slot).expect("it lives");
                     inbox.push_back(delivery);
                 }
@@ -616,9 +614,9 @@ fn what_waits_for_a_vat_that_never_started_is_told_so() {
                 Effect::Answer { outcome, .. } => {
                     causes.push(outcome.expect_err("rejected").cause());
                 }
-                Effect::Deliver { delivery, .. } => {
+                Effect::Deliver { head, .. } => {
                     let clean = What::Other(Box::new(Other::Clean));
-                    let clean = Delivery::new(delivery, Time::ZERO, false, clean);
+                    let clean = Delivery::new(head, clean);
                     let (_, inbox) = toy.live.get_mut(&slot).expect("in memory");
                     inbox.push_back(clean);
                 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::limits::Limits;
 use crate::record::Record;
-use crate::{Answer, DeliveryId, Kinds, Outcome, Ref, Seq, Vat};
+use crate::{Answer, DeliveryHead, DeliveryId, Kinds, Outcome, Ref, Seq, Vat};
 
 /// A vat that does what the message tells it to.
 #[derive(Serialize, Deserialize)]
@@ -169,7 +169,7 @@ impl Bench {
         self.delivered += 1;
         let id = DeliveryId::new(Seq::new(self.delivered), 0);
         let act = crate::Span::new(0, record.len()).of(&record.into());
-        let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
+        let delivery = Delivery::new(DeliveryHead::new(id, Time::new(7), true), What::Act(act));
         let finished = self.vat.run(&delivery, &self.shared, &mut self.space);
         let finished = finished.expect("a store in memory can be read");
         let Ok(Record::Crank(record)) = Record::parse(&finished.record) else {
@@ -433,7 +433,7 @@ fn a_crank_that_needs_a_row_that_cannot_be_read_leaves_nothing() {
         act.write(&mut record);
         let id = DeliveryId::new(Seq::new(2), 0);
         let act = crate::Span::new(0, record.len()).of(&record.into());
-        let delivery = Delivery::new(id, Time::new(7), true, What::Act(act));
+        let delivery = Delivery::new(DeliveryHead::new(id, Time::new(7), true), What::Act(act));
         for reads in 0..2 {
             tables.lock().reads_left = Some(reads);
             let ran = bench.vat.run(&delivery, &bench.shared, &mut bench.space);
