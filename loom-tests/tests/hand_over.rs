@@ -1,7 +1,7 @@
 //! The hand-over of work to a thread of its own, and its end.
 #![cfg(crankcase_loom)]
 
-use crankcase::model::HandOver;
+use crankcase::model::{HandOver, Taken};
 use crankcase_loom_tests::explore;
 use loom::sync::Arc;
 use loom::thread;
@@ -88,5 +88,33 @@ fn closing_it_loses_nothing_that_was_given_and_hands_the_rest_back() {
             "a closed hand-over took work"
         );
         assert_eq!(line.take(), None);
+    });
+}
+
+#[test]
+fn who_takes_with_an_eye_on_the_clock_misses_nothing_that_is_given() {
+    const STATES: [&str; 2] = ["late before it was given", "given in time"];
+    explore(&STATES, |seen| {
+        let line = Arc::new(HandOver::new());
+        let giver = {
+            let line = Arc::clone(&line);
+            thread::spawn(move || {
+                line.give((1, 0)).expect("nobody closes it");
+                line.close();
+            })
+        };
+        // A model has no clock, so this one may always be late.
+        let mut taken: Vec<Work> = Vec::new();
+        match line.take_until(Some(std::time::Instant::now())) {
+            Taken::Work(work) => {
+                seen.note("given in time");
+                taken.push(work);
+            }
+            Taken::TimeUp => seen.note("late before it was given"),
+            Taken::Closed => panic!("closed before what was given was taken"),
+        }
+        taken.extend(std::iter::from_fn(|| line.take()));
+        giver.join().unwrap();
+        check_taken(&taken, &[&[(1, 0)]]);
     });
 }

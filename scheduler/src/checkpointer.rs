@@ -9,6 +9,7 @@ use crate::error::Poison;
 use crate::parts::Parts;
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
+use crate::state::FrozenRows;
 use crate::state::rows::{STORES, SWEEPS};
 use crate::stats::Counters;
 
@@ -21,7 +22,7 @@ pub(crate) enum CheckpointJob {
     Write {
         at: Seq,
         durable: Durable,
-        rows: RowBatch,
+        rows: FrozenRows,
     },
     /// Let go of the tables.
     Close { done: mpsc::Sender<()> },
@@ -31,11 +32,8 @@ pub(crate) enum CheckpointJob {
 pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut checkpointer: Checkpointer) {
     while let Some(job) = parts.checkpoints.take() {
         match job {
-            CheckpointJob::Write {
-                at,
-                durable,
-                mut rows,
-            } => {
+            CheckpointJob::Write { at, durable, rows } => {
+                let mut rows = rows.into_batch();
                 let written = match sweep(parts, &mut rows) {
                     Ok(()) => checkpointer
                         .write(at, &durable, rows)

@@ -5,8 +5,20 @@
 //! come any more, which it hears only after it has taken everything that was given before.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
-use crate::sync::{Condvar, Mutex, lock, wait};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
+
+/// What came of waiting for a piece of work.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken<T> {
+    /// A piece.
+    Work(T),
+    /// None until the time that was given.
+    TimeUp,
+    /// None will come any more.
+    Closed,
+}
 
 struct Inner<T> {
     given: VecDeque<T>,
@@ -56,21 +68,61 @@ impl<T> HandOver<T> {
 
     /// Takes the next piece, waiting for it; nothing once closed and empty.
     pub fn take(&self) -> Option<T> {
+        match self.take_until(None) {
+            Taken::Work(work) => Some(work),
+            Taken::TimeUp | Taken::Closed => None,
+        }
+    }
+
+    /// Takes the next piece, and waits for it no longer than until `time`, if there is one.
+    pub fn take_until(&self, time: Option<Instant>) -> Taken<T> {
         let mut inner = lock(&self.inner);
+        let mut late = false;
         loop {
             if let Some(work) = inner.given.pop_front() {
-                return Some(work);
+                return Taken::Work(work);
             }
             if inner.closed {
-                return None;
+                return Taken::Closed;
+            }
+            if late {
+                return Taken::TimeUp;
             }
             #[cfg(not(feature = "mutant-hand-over-forgets-sleeper"))]
             {
                 inner.asleep = true;
             }
-            inner = wait(&self.wake, inner);
+            (inner, late) = match time {
+                None => (wait(&self.wake, inner), false),
+                Some(time) => self.wait_until(inner, time),
+            };
             inner.asleep = false;
         }
+    }
+
+    /// Waits; says whether it is late now.
+    #[cfg(not(crankcase_loom))]
+    fn wait_until<'a>(
+        &'a self,
+        inner: MutexGuard<'a, Inner<T>>,
+        time: Instant,
+    ) -> (MutexGuard<'a, Inner<T>>, bool) {
+        let left = time.saturating_duration_since(Instant::now());
+        let waited = self.wake.wait_timeout(inner, left);
+        let (inner, waited) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        (inner, waited.timed_out())
+    }
+
+    /// A model has no clock: it may be late at any moment.
+    #[cfg(crankcase_loom)]
+    fn wait_until<'a>(
+        &'a self,
+        inner: MutexGuard<'a, Inner<T>>,
+        _: Instant,
+    ) -> (MutexGuard<'a, Inner<T>>, bool) {
+        drop(inner);
+        loom::thread::yield_now();
+        (lock(&self.inner), true)
     }
 
     /// Ends it because the taker is gone: nothing more can be given, and what was given comes back.

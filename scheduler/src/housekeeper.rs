@@ -1,9 +1,11 @@
-//! The housekeeper: the thread that loads vats before they run, and drops those that ended.
+//! The housekeeper: the thread that loads vats before they run, drops those that ended, and has
+//! vats run later that are in no hurry.
 //!
 //! Loading reads the disk and dropping a vat's value runs its author's code; neither has a place
 //! on a worker in the middle of the line or under the sequencer's role.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crankcase_journal::TableSnapshot;
 use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId, VatNumber};
@@ -11,10 +13,12 @@ use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId,
 use crate::cell::Cell;
 use crate::engine;
 use crate::error::Poison;
+use crate::hand_over::Taken;
 use crate::parts::Parts;
 use crate::recovery::{BodyReader, delivery_of, has_body};
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
+use crate::state::Remains;
 use crate::state::rows::{STATES, STORES};
 use crate::stats::Counters;
 
@@ -44,39 +48,61 @@ pub(crate) enum Chore {
     Load(Box<Load>),
     /// Drop vats that ended or were unloaded.
     Drop(Vec<Arc<Cell>>),
+    /// Drop what the state kept of vats that ended.
+    DropRemains(Vec<Remains>),
     /// Fill a mailbox again that is behind and has run empty.
     Refill(Arc<Cell>),
+    /// Make a vat runnable at that time.
+    Later(Instant, Arc<Cell>),
 }
 
 /// Runs until the kernel is dropped.
 pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
     // What was read last, which is often the record that the next deliveries stand in too.
     let mut reader: Option<BodyReader> = None;
-    while let Some(chore) = parts.chores.take() {
-        match chore {
-            Chore::Drop(cells) => drop(cells),
-            Chore::Refill(cell) => {
-                if let Err(why) = refill(parts, role, &cell, &mut reader) {
-                    let why = format!("the inbox of vat {}: {why}", cell.id);
+    let mut later: Vec<(Instant, Arc<Cell>)> = Vec::new();
+    loop {
+        let next = later.iter().map(|(time, _)| *time).min();
+        match parts.chores.take_until(next) {
+            Taken::Closed => return,
+            Taken::TimeUp => {}
+            Taken::Work(Chore::Later(time, cell)) => later.push((time, cell)),
+            Taken::Work(chore) => work(parts, role, chore, &mut reader),
+        }
+        if !later.is_empty() {
+            let now = Instant::now();
+            let due = later.extract_if(.., |(time, _)| *time <= now);
+            parts.run_queue.push_all(due.map(|(_, cell)| cell));
+        }
+    }
+}
+
+fn work(parts: &Parts, role: &Role<Sequencer>, chore: Chore, reader: &mut Option<BodyReader>) {
+    match chore {
+        Chore::Drop(cells) => drop(cells),
+        Chore::DropRemains(remains) => drop(remains),
+        Chore::Later(_, cell) => parts.run_queue.push(cell),
+        Chore::Refill(cell) => {
+            if let Err(why) = refill(parts, role, &cell, reader) {
+                let why = format!("the inbox of vat {}: {why}", cell.id);
+                parts.poison(Poison::Load(why));
+                role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
+            }
+        }
+        Chore::Load(load) => {
+            let cell = Arc::clone(&load.cell);
+            match load_vat(parts, *load) {
+                Ok(live) => {
+                    parts.note_store(&cell, live.store_bytes());
+                    *cell
+                        .live
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(live);
+                    parts.run_queue.push(cell);
+                }
+                Err(why) => {
                     parts.poison(Poison::Load(why));
                     role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
-                }
-            }
-            Chore::Load(load) => {
-                let cell = Arc::clone(&load.cell);
-                match load_vat(parts, *load) {
-                    Ok(live) => {
-                        parts.note_store(&cell, live.store_bytes());
-                        *cell
-                            .live
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(live);
-                        parts.run_queue.push(cell);
-                    }
-                    Err(why) => {
-                        parts.poison(Poison::Load(why));
-                        role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
-                    }
                 }
             }
         }

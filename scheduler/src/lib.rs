@@ -155,7 +155,7 @@ pub use ticket::{Ticket, TicketFuture};
 #[allow(missing_docs)]
 pub mod model {
     pub use crate::admission::Admission;
-    pub use crate::hand_over::HandOver;
+    pub use crate::hand_over::{HandOver, Taken};
     pub use crate::mailbox::{Mailbox, Pushed, Rest, Weighs};
     pub use crate::role::{Duty, Role};
     pub use crate::run_queue::RunQueue;

@@ -62,6 +62,7 @@ pub(crate) fn recover(
                 }
                 apply_validated(&mut state, seq, record, &mut effects)?;
                 effects.clear();
+                drop(state.take_remains());
                 replayed.0 += 1;
                 replayed.1 += record.len() as u64;
             }

@@ -130,6 +130,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, VerifyError> {
             .apply(bytes, &mut effects)
             .map_err(|error| error.to_string())?;
         effects.clear();
+        drop(state.take_remains());
         audit.note(seq, bytes).map_err(|error| error.to_string())?;
         if from_first && seq == checkpoint {
             compared = Some(compare(order, &tables, &state));

@@ -24,6 +24,7 @@ use crate::cell::Cell;
 use crate::error::Poison;
 use crate::housekeeper::Chore;
 use crate::mailbox::Rest;
+use crate::order::CommitOrder;
 use crate::parts::Parts;
 use crate::role::Role;
 use crate::run_queue::WATCH;
@@ -38,6 +39,11 @@ const COSTLY: Duration = Duration::from_nanos(1500);
 
 /// Cheap cranks are timed this many at a time.
 const SAMPLE: u32 = 8;
+
+/// For how many times as long as a step of a clean-up took the next one is put off.
+const REST: u32 = 4;
+/// And for no longer than that, however long it took.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 struct Worker<'a> {
     index: usize,
@@ -154,6 +160,8 @@ impl Worker<'_> {
         let live = slot
             .as_mut()
             .expect("a vat is in memory before it is made runnable");
+        // Since when it does nothing but clean up behind a vat that has ended.
+        let mut cleaning = live.has_ended().then(Instant::now);
         cell.mailbox.take(BUDGET, &mut self.taken);
         while let Some(delivery) = self.taken.pop_front() {
             if self.must_pause(cell) {
@@ -161,6 +169,9 @@ impl Worker<'_> {
                 self.parts.note_store(cell, live.store_bytes());
                 drop(slot);
                 return self.pause(cell);
+            }
+            if cleaning.is_some() && !delivery.is_clean() {
+                cleaning = None;
             }
             let ran = live.run(&delivery, &self.parts.crank, &mut self.space);
             drop(delivery);
@@ -189,7 +200,10 @@ impl Worker<'_> {
         drop(slot);
         match cell.mailbox.rest() {
             Rest::Idle => {}
-            Rest::Again => self.keep(Arc::clone(cell)),
+            Rest::Again => match cleaning {
+                Some(begun) => self.put_off(begun, Arc::clone(cell)),
+                None => self.keep(Arc::clone(cell)),
+            },
             Rest::Refill => {
                 // Once the housekeeper has left, the kernel is closed.
                 let _ = self.parts.chores.give(Chore::Refill(Arc::clone(cell)));
@@ -227,6 +241,19 @@ impl Worker<'_> {
                 }
             }
         });
+    }
+
+    /// Has a vat that has ended cleaned up further after a rest, so that those that live have most of
+    /// the machine. In `Dispatch` order others wait for its next record.
+    #[cold]
+    fn put_off(&mut self, begun: Instant, cell: Arc<Cell>) {
+        if self.parts.order == CommitOrder::Dispatch {
+            return self.keep(cell);
+        }
+        let now = Instant::now();
+        let rest = ((now - begun) * REST).min(LONGEST_REST);
+        // Once the housekeeper has left, the kernel is closed, and what is left stands in the state.
+        let _ = self.parts.chores.give(Chore::Later(now + rest, cell));
     }
 
     #[inline]

@@ -235,6 +235,12 @@ impl Delivery {
         &self.what
     }
 
+    /// Whether it has a vat that ended let go of some of what it leaves.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        matches!(&self.what, What::Other(other) if matches!(**other, Other::Clean))
+    }
+
     /// The bytes that its body takes, about.
     #[must_use]
     #[inline]

@@ -230,6 +230,13 @@ impl LiveVat {
         self.progress.crank
     }
 
+    /// Whether it lives no more, and is here only until what it leaves is let go of.
+    #[must_use]
+    #[inline]
+    pub const fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// How much of its store is in memory, in bytes; see [`Store::bytes`]. Nothing once the vat has
     /// ended: then it is on its way out, and may be gone before this is asked.
     #[must_use]

@@ -131,19 +131,22 @@ struct Bed {
     dropped: Receiver<Instant>,
 }
 
+fn open(scratch: &Scratch, drops: Sender<Instant>) -> Fallible<Kernel> {
+    let track = Track {
+        payload_bytes: 16,
+        turns: 0,
+    };
+    Ok(Kernel::builder(scratch.join("journal"))
+        .kind::<Hoard>(())
+        .kind::<Witness>(drops)
+        .kind::<Runner>(track)
+        .open()?)
+}
+
 impl Bed {
     fn new(rows: u64, options: &Options) -> Fallible<Self> {
         let scratch = Scratch::new(options.dir.as_deref())?;
-        let (drops, dropped) = channel();
-        let track = Track {
-            payload_bytes: 16,
-            turns: 0,
-        };
-        let kernel = Kernel::builder(scratch.join("journal"))
-            .kind::<Hoard>(())
-            .kind::<Witness>(drops)
-            .kind::<Runner>(track)
-            .open()?;
+        let kernel = open(&scratch, channel().0)?;
         let hoard = kernel.spawn(Hoard::KIND, &())?.wait()??;
         let witness = kernel.spawn(Witness::KIND, &())?.wait()??;
         let mut batch = kernel.batch();
@@ -157,6 +160,10 @@ impl Bed {
             .send(witness, "fill", &(Ref::to(hoard), rows))?
             .wait()??;
         kernel.run_until_idle()?;
+        // So that the tables have the rows: what is measured is cleaning up, and not filling.
+        kernel.close(CLOSING)?;
+        let (drops, dropped) = channel();
+        let kernel = open(&scratch, drops)?;
         Ok(Self {
             _scratch: scratch,
             kernel,

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crankcase_journal::{Durable, RowBatch};
+use crankcase_journal::Durable;
 use crankcase_vat::Seq;
 
 use super::Sequencer;
 use crate::checkpointer::CheckpointJob;
 use crate::committer::{CommitJob, Committed};
-use crate::state::{Frozen, ThawList};
+use crate::state::{Frozen, FrozenRows, ThawList};
 
 /// An epoch that is frozen and not yet in the tables.
 pub(super) enum Checkpoint {
@@ -16,7 +16,7 @@ pub(super) enum Checkpoint {
     /// Its records are not all durable.
     Frozen {
         at: Seq,
-        rows: RowBatch,
+        rows: FrozenRows,
         thaw: ThawList,
     },
     /// The checkpointer has it.
@@ -106,6 +106,7 @@ impl Sequencer {
             return;
         };
         self.state.thaw(&thaw);
+        self.drop_remains();
         self.unload();
         if self.pace.drop_below_checkpoint {
             // As of the checkpoint, and not as of now: what was consumed since may have been

@@ -370,7 +370,18 @@ impl Sequencer {
                     }
                 }
             }
-            Effect::Ended { slot } => self.end(slot),
+            Effect::Ended { slot } => {
+                self.end(slot);
+                self.drop_remains();
+            }
+        }
+    }
+
+    /// Has dropped what the state has no use for any more.
+    fn drop_remains(&mut self) {
+        let remains = self.state.take_remains();
+        if !remains.is_empty() {
+            let _ = self.parts.chores.give(Chore::DropRemains(remains));
         }
     }
 

@@ -1,9 +1,12 @@
 //! What the tables get at a checkpoint, and how the state comes back from them.
 //!
-//! Changes gather in the entries themselves, stamped with the epoch that made them. Freezing an
-//! epoch copies what it changed into a batch of rows and begins the next one; the entries keep
-//! their newer values until the batch is known to be in the tables, so that a vat can be loaded at
-//! any moment from its entry over the tables, and nothing is looked for in between.
+//! Changes gather in the entries themselves. Freezing an epoch copies what it changed into a batch of
+//! rows and begins the next one; the entries keep their newer values until the batch is known to be
+//! in the tables, so that a vat can be loaded at any moment from its entry over the tables, and
+//! nothing is looked for in between.
+//!
+//! Store rows, of which one vat may have changed a million, are not copied: those of an epoch are set
+//! aside as a whole, shared with whoever writes them, and let go of as a whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +24,8 @@ use super::rows::{
     SWEEPS, VATS, VatRow, inbox_key, object_key, object_of_key, reference_key, reference_of_key,
     store_key, vat_of_key,
 };
-use super::vats::{Slot, VatEntry};
-use super::{Fate, JournalKind, State};
+use super::vats::{RowChanges, Slot, VatEntry};
+use super::{Fate, JournalKind, Remains, State};
 use crate::order::CommitOrder;
 
 /// Changes since the last freeze that stand in no entry.
@@ -52,11 +55,36 @@ impl Dirty {
     }
 }
 
+/// The rows that bring the tables up to a frozen epoch.
+#[derive(Debug, Default)]
+pub(crate) struct FrozenRows {
+    batch: RowBatch,
+    stores: Vec<(VatId, Arc<RowChanges>)>,
+}
+
+impl FrozenRows {
+    /// All of them in one batch.
+    pub(crate) fn into_batch(self) -> RowBatch {
+        let Self { mut batch, stores } = self;
+        for (id, rows) in stores {
+            for (key, value) in rows.iter() {
+                match value {
+                    Some(value) => {
+                        batch.put_shared(STORES, &store_key(id, key), Arc::clone(value));
+                    }
+                    None => batch.delete(STORES, &store_key(id, key)),
+                }
+            }
+        }
+        batch
+    }
+}
+
 /// An epoch that was frozen: the rows that bring the tables up to `at`.
 #[derive(Debug)]
 pub(crate) struct Frozen {
     pub(crate) at: Seq,
-    pub(crate) rows: RowBatch,
+    pub(crate) rows: FrozenRows,
     pub(crate) epoch: u32,
     touched: Vec<Slot>,
     /// The lowest place in whose record a delivery stands that waits at `at`. What waits at any
@@ -98,7 +126,8 @@ impl State {
     /// Ends the epoch: the rows that it changed, as of the last record applied.
     /// Looks for the oldest delivery that waits only when asked to, because it looks at all vats.
     pub(crate) fn freeze(&mut self, with_oldest: bool) -> Frozen {
-        let mut rows = RowBatch::new();
+        let mut frozen = FrozenRows::default();
+        let rows = &mut frozen.batch;
         let epoch = self.vats.epoch;
         let mut touched = std::mem::take(&mut self.vats.touched);
         self.vats.epoch += 1;
@@ -113,7 +142,7 @@ impl State {
         touched.retain(|&slot| match self.vats.get_mut(slot) {
             // It may have ended, and its slot may be another's, which then is in the list too.
             Some(entry) if entry.epoch == epoch => {
-                freeze_vat(entry, epoch, &mut rows);
+                freeze_vat(entry, epoch, rows, &mut frozen.stores);
                 true
             }
             _ => false,
@@ -141,7 +170,7 @@ impl State {
             Some(row) => rows.put(PROMISES, &id.to_bytes(), row),
             None => rows.delete(PROMISES, &id.to_bytes()),
         });
-        let changes = std::cell::RefCell::new(&mut rows);
+        let changes = std::cell::RefCell::new(&mut *rows);
         self.counts.freeze(
             |object, count| match count {
                 Some(count) => {
@@ -170,7 +199,7 @@ impl State {
         }
         Frozen {
             at: self.last,
-            rows,
+            rows: frozen,
             epoch,
             touched,
             oldest_waiting: with_oldest.then(|| self.oldest_waiting()).flatten(),
@@ -195,7 +224,8 @@ impl State {
             let Some(hot) = entry.hot.as_deref_mut() else {
                 continue;
             };
-            hot.rows.retain(|_, change| change.epoch > frozen.epoch);
+            self.remains
+                .extend(hot.frozen_rows.take().map(Remains::Rows));
             if hot
                 .state
                 .as_ref()
@@ -203,11 +233,7 @@ impl State {
             {
                 hot.state = None;
             }
-            if hot.state.is_none()
-                && hot.inbox.is_empty()
-                && hot.rows.is_empty()
-                && hot.ended.is_none()
-            {
+            if hot.is_needless() {
                 entry.hot = None;
             }
         }
@@ -382,16 +408,22 @@ impl State {
     }
 }
 
-fn freeze_vat(entry: &mut VatEntry, epoch: u32, rows: &mut RowBatch) {
+fn freeze_vat(
+    entry: &mut VatEntry,
+    epoch: u32,
+    rows: &mut RowBatch,
+    stores: &mut Vec<(VatId, Arc<RowChanges>)>,
+) {
     let id = entry.id;
     let head = entry.head();
     let waiting = entry.waiting_count();
-    if let Some(hot) = entry.hot.as_deref() {
-        for (key, change) in hot.rows.iter().filter(|(_, change)| change.epoch == epoch) {
-            match &change.value {
-                Some(value) => rows.put_shared(STORES, &store_key(id, key), Arc::clone(value)),
-                None => rows.delete(STORES, &store_key(id, key)),
-            }
+    if let Some(hot) = entry.hot.as_deref_mut() {
+        if !hot.rows.is_empty() {
+            // One epoch at a time is on its way to the tables.
+            debug_assert!(hot.frozen_rows.is_none());
+            let changes = Arc::new(std::mem::take(&mut hot.rows));
+            hot.frozen_rows = Some(Arc::clone(&changes));
+            stores.push((id, changes));
         }
         if let Some((_, state)) = hot.state.as_ref().filter(|(written, _)| *written == epoch) {
             rows.put(STATES, &id.to_bytes(), state.clone());
@@ -443,7 +475,7 @@ pub(crate) struct ThawList {
 
 impl Frozen {
     /// Parts the rows from the list that stays with the state.
-    pub(crate) fn split(self) -> (Seq, RowBatch, ThawList) {
+    pub(crate) fn split(self) -> (Seq, FrozenRows, ThawList) {
         let thaw = ThawList {
             epoch: self.epoch,
             touched: self.touched,

@@ -9,7 +9,7 @@
 use crankcase_vat::{Cause, Rejection, Time, VatId};
 
 use super::vats::Ended;
-use super::{Contradiction, Delivered, Effect, Item, Slot, State, Waiting, Wanted};
+use super::{Contradiction, Delivered, Effect, Item, Remains, Slot, State, Waiting, Wanted};
 
 /// Promises and counts that one step lets go of.
 const AT_ONCE: usize = 32;
@@ -91,6 +91,7 @@ impl State {
         self.dirty.kinds = true;
         // Names of the dead stay: a root that is gone must not look as if it had never been.
         self.dirty.end(&entry);
+        self.remains.extend(entry.hot.map(Remains::Vat));
         effects.push(Effect::Ended { slot });
     }
 }

@@ -35,7 +35,7 @@ use crankcase_vat::{
 
 pub(crate) use audit::Audit;
 pub use checkpoint::LoadError;
-pub(crate) use checkpoint::{Frozen, ThawList, first_row_difference};
+pub(crate) use checkpoint::{Frozen, FrozenRows, ThawList, first_row_difference};
 pub(crate) use counts::Counts;
 pub(crate) use inbox::{Item, Waiting, Wanted};
 pub(crate) use promises::{Fate, Promises, Waiter};
@@ -228,6 +228,18 @@ pub(crate) struct State {
     dirty: checkpoint::Dirty,
     /// What is left to do for the record that is applied.
     work: settling::Work,
+    /// What is to be dropped, until it is taken away; no part of the state.
+    remains: Vec<Remains>,
+}
+
+/// What is of no use any more, and may be many rows, which take long to drop.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is only dropped")]
+pub(crate) enum Remains {
+    /// Of a vat that ended.
+    Vat(Box<vats::Hot>),
+    /// What the tables hold now.
+    Rows(std::sync::Arc<vats::RowChanges>),
 }
 
 impl State {
@@ -251,6 +263,7 @@ impl State {
             abandoned: 0,
             dirty: checkpoint::Dirty::default(),
             work: settling::Work::default(),
+            remains: Vec::new(),
         }
     }
 
@@ -685,6 +698,11 @@ impl State {
             self.turns.pop_front();
         }
         None
+    }
+
+    /// What is to be dropped where nobody waits.
+    pub(crate) fn take_remains(&mut self) -> Vec<Remains> {
+        std::mem::take(&mut self.remains)
     }
 
     /// Cranks abandoned since this state was made.

@@ -465,7 +465,7 @@ fn check_tables_follow_the_records(order: CommitOrder, steps: Vec<Step>) {
         }
         let (at, rows, thaw) = frozen.split();
         checkpointer
-            .write(at, &committer.durable(), rows)
+            .write(at, &committer.durable(), rows.into_batch())
             .expect("in memory");
         toy.state.thaw(&thaw);
 

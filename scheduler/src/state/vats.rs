@@ -4,6 +4,7 @@
 //! An entry at rest is what a vat costs that is not in memory, so its fields are few. Its state and
 //! its rows are in the tables; [`Hot`] holds what is newer than they are.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -26,13 +27,8 @@ impl Slot {
     }
 }
 
-/// A change of a store row, with the epoch that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RowChange {
-    pub(crate) epoch: u32,
-    /// Shared with the batch that takes it to the tables.
-    pub(crate) value: Option<Arc<[u8]>>,
-}
+/// Changes of store rows by key: the new value, or nothing for a row that was removed.
+pub(crate) type RowChanges = BTreeMap<Box<[u8]>, Option<Arc<[u8]>>>;
 
 /// What a vat has that the tables do not hold yet.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +38,49 @@ pub(crate) struct Hot {
     pub(crate) state: Option<(u32, Vec<u8>)>,
     /// Whether the vat lives no more. Such a vat has work, so this costs those at rest nothing.
     pub(crate) ended: Option<Ended>,
-    /// Store rows that changed since then.
-    pub(crate) rows: BTreeMap<Box<[u8]>, RowChange>,
+    /// Store rows that changed in this epoch.
+    pub(crate) rows: RowChanges,
+    /// Those of the epoch that is on its way to the tables, shared with who brings it there.
+    pub(crate) frozen_rows: Option<Arc<RowChanges>>,
+}
+
+impl Hot {
+    /// Changes of store rows that the tables may not hold, in the order of their keys.
+    fn newer_rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut newer = self.rows.iter().peekable();
+        let mut older = self
+            .frozen_rows
+            .iter()
+            .flat_map(|rows| rows.iter())
+            .peekable();
+        std::iter::from_fn(move || {
+            let order = match (newer.peek(), older.peek()) {
+                (Some((new, _)), Some((old, _))) => new.cmp(old),
+                (None, Some(_)) => Ordering::Greater,
+                (_, None) => Ordering::Less,
+            };
+            if order == Ordering::Equal {
+                older.next();
+            }
+            let next = match order {
+                Ordering::Greater => older.next(),
+                _ => newer.next(),
+            };
+            next.map(|(key, value)| (&**key, value.as_deref()))
+        })
+    }
+
+    fn has_no_newer_rows(&self) -> bool {
+        self.rows.is_empty() && self.frozen_rows.is_none()
+    }
+
+    /// Whether the tables hold all of it and nothing waits.
+    pub(crate) fn is_needless(&self) -> bool {
+        self.state.is_none()
+            && self.inbox.is_empty()
+            && self.has_no_newer_rows()
+            && self.ended.is_none()
+    }
 }
 
 /// A vat that lives.
@@ -138,20 +175,16 @@ impl VatEntry {
 
     /// Changes a store row.
     pub(crate) fn write_row(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let epoch = self.epoch;
         // An object's row is written when it is made, and its number is never given again.
         if let Some(number) = crankcase_vat::object_of_row(key) {
             self.progress.objects = self.progress.objects.max(number);
         }
-        let change = RowChange {
-            epoch,
-            value: value.map(Into::into),
-        };
+        let value = value.map(Into::into);
         let rows = &mut self.hot().rows;
         match rows.get_mut(key) {
-            Some(row) => *row = change,
+            Some(row) => *row = value,
             None => {
-                rows.insert(key.into(), change);
+                rows.insert(key.into(), value);
             }
         }
     }
@@ -193,8 +226,7 @@ impl VatEntry {
 
     /// Store rows that are newer than the tables'.
     pub(crate) fn newer_rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let rows = self.hot.iter().flat_map(|hot| hot.rows.iter());
-        rows.map(|(key, change)| (&**key, change.value.as_deref()))
+        self.hot.iter().flat_map(|hot| hot.newer_rows())
     }
 
     /// Whether the tables hold all of it and nothing waits, so that it needs no memory.
@@ -372,5 +404,47 @@ impl Vats {
             }
         }
         (self.len() != other.len()).then(|| "one side has vats that the other lacks".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_the_frozen_epoch_stand_behind_those_that_changed_since() {
+        let changes = |rows: &[(u8, Option<u8>)]| -> RowChanges {
+            let row = |&(key, value): &(u8, Option<u8>)| {
+                ([key].into(), value.map(|value| [value].as_slice().into()))
+            };
+            rows.iter().map(row).collect()
+        };
+        let frozen = [(1, Some(1)), (2, Some(2)), (4, None), (6, Some(6))];
+        let rows = [(2, None), (3, Some(3)), (4, Some(9)), (7, Some(7))];
+        let expected = [
+            (1, Some(1)),
+            (2, None),
+            (3, Some(3)),
+            (4, Some(9)),
+            (6, Some(6)),
+            (7, Some(7)),
+        ];
+        for (rows, frozen, expected) in [
+            (&rows[..], &frozen[..], &expected[..]),
+            (&rows, &[], &rows),
+            (&[], &frozen, &frozen),
+            (&[], &[], &[]),
+        ] {
+            let hot = Hot {
+                rows: changes(rows),
+                frozen_rows: (!frozen.is_empty()).then(|| Arc::new(changes(frozen))),
+                ..Hot::default()
+            };
+            let found: Vec<_> = hot
+                .newer_rows()
+                .map(|(key, value)| (key[0], value.map(|value| value[0])))
+                .collect();
+            assert_eq!(found, expected);
+        }
     }
 }
