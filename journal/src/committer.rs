@@ -93,6 +93,8 @@ pub struct Committer {
     stopped: bool,
     groups: u64,
     group_syncs: u64,
+    /// Bytes of groups since [`LogDatabase::make_room`] last made some.
+    gathered: u64,
 }
 
 impl std::fmt::Debug for Committer {
@@ -122,6 +124,7 @@ impl Committer {
             stopped: false,
             groups: 0,
             group_syncs: 0,
+            gathered: 0,
         }
     }
 
@@ -195,6 +198,8 @@ impl Committer {
                 } else {
                     mode
                 };
+                log.make_room(&mut self.gathered, group.bytes_len())
+                    .map_err(fjall_to_io)?;
                 let mut batch = log.db.batch().durability(Some(first_mode));
                 batch.insert(&log.groups, seq_key(key), group.seal(hash));
                 for (seq, text) in group.notes() {

@@ -23,8 +23,9 @@ use crate::lock::DirectoryLock;
 use crate::settings::Guards;
 
 const MIB: u64 = 1024 * 1024;
-/// Groups are written a second time, to blob files, when this much has gathered.
-const GROUPS_MEMTABLE_BYTES: u64 = 64 * MIB;
+/// Groups are written a second time, to blob files, when this much has gathered. fjall halts writes when four times as
+/// much waits to be written.
+const GROUPS_MEMTABLE_BYTES: u64 = 16 * MIB;
 const ROWS_MEMTABLE_BYTES: u64 = 8 * MIB;
 const SMALL_MEMTABLE_BYTES: u64 = MIB;
 /// What fjall's log may hold before the keyspaces that hold it up are flushed. fjall takes no less than 64 MiB.
@@ -49,6 +50,7 @@ pub(crate) struct LogDatabase {
     pub(crate) meta: Keyspace,
     pub(crate) db: Database,
     snapshot_reads: bool,
+    bounded: bool,
     /// Dropped last: the directory is free only when fjall has let go of it.
     _lock: Option<Arc<DirectoryLock>>,
 }
@@ -101,8 +103,22 @@ impl LogDatabase {
             meta,
             db,
             snapshot_reads: options.guards.snapshot_reads,
+            bounded: options.guards.bounded_log,
             _lock: lock,
         })
+    }
+
+    /// Makes room in memory for so many bytes of groups, when `gathered` have come since it last did; keeps count there.
+    ///
+    /// fjall's worker would do it in its own time, which may be after a compaction of seconds, and take whatever comes
+    /// into memory until then.
+    pub(crate) fn make_room(&self, gathered: &mut u64, bytes: usize) -> fjall::Result<()> {
+        *gathered += bytes as u64;
+        if self.bounded && *gathered > GROUPS_MEMTABLE_BYTES {
+            *gathered = bytes as u64;
+            self.groups.rotate_memtable()?;
+        }
+        Ok(())
     }
 
     /// The groups of this moment. Half a batch may show, which is why readers go no further than what is durable.

@@ -22,8 +22,9 @@ fn large() -> Scratch {
     let mut journal = scratch.open();
     commit(&mut journal, WINDOW, WINDOW);
     let mut group = Group::new();
-    // fjall moves groups from its log to blob files when enough have gathered, in its own time.
-    while blob_files(&scratch).is_empty() {
+    // fjall moves groups from its log to blob files when enough have gathered, in its own time: one file after the
+    // other, so once it writes the second the first is whole.
+    while blob_files(&scratch).len() < 2 {
         let seq = journal.committer.last().next();
         group.reset(seq);
         let mut record = record(seq.get()).into_bytes();
