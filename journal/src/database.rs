@@ -26,6 +26,8 @@ const MIB: u64 = 1024 * 1024;
 /// Groups are written a second time, to blob files, when this much has gathered. fjall halts writes when four times as
 /// much waits to be written.
 const GROUPS_MEMTABLE_BYTES: u64 = 16 * MIB;
+/// What fjall counts for a group besides its bytes, generously: it is not to find out before we do.
+const GROUP_OVERHEAD_BYTES: u64 = 256;
 const ROWS_MEMTABLE_BYTES: u64 = 8 * MIB;
 const SMALL_MEMTABLE_BYTES: u64 = MIB;
 /// What fjall's log may hold before the keyspaces that hold it up are flushed. fjall takes no less than 64 MiB.
@@ -111,11 +113,12 @@ impl LogDatabase {
     /// Makes room in memory for so many bytes of groups, when `gathered` have come since it last did; keeps count there.
     ///
     /// fjall's worker would do it in its own time, which may be after a compaction of seconds, and take whatever comes
-    /// into memory until then.
+    /// into memory until then. Asking it to flush waits for it while a thousand other requests do.
     pub(crate) fn make_room(&self, gathered: &mut u64, bytes: usize) -> fjall::Result<()> {
-        *gathered += bytes as u64;
+        let bytes = bytes as u64 + GROUP_OVERHEAD_BYTES;
+        *gathered += bytes;
         if self.bounded && *gathered > GROUPS_MEMTABLE_BYTES {
-            *gathered = bytes as u64;
+            *gathered = bytes;
             self.groups.rotate_memtable()?;
         }
         Ok(())

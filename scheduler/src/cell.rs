@@ -1,7 +1,8 @@
 //! A vat that is in memory, or on its way there.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crankcase_vat::{Delivery, LiveVat, VatId};
 
@@ -20,6 +21,9 @@ pub(crate) struct Cell {
     /// How much of its store is in memory, in bytes. Written by whoever has the activation, and by
     /// the holder of the role when the vat leaves; a figure, by which nothing else is ordered.
     pub(crate) store_bytes: AtomicUsize,
+    /// For how long the vat is to rest before the next step of its clean-up. Touched by whoever has
+    /// the activation.
+    rest: Mutex<Option<Duration>>,
 }
 
 impl Weighs for Delivery {
@@ -30,6 +34,17 @@ impl Weighs for Delivery {
 }
 
 impl Cell {
+    pub(crate) fn rest_for(&self, rest: Duration) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    }
+
+    pub(crate) fn take_rest(&self) -> Option<Duration> {
+        self.rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
     /// A vat that was just made.
     pub(crate) fn born(slot: Slot, live: LiveVat) -> Arc<Self> {
         let mailbox = Mailbox::new();
@@ -39,6 +54,7 @@ impl Cell {
             mailbox,
             live: Mutex::new(Some(live)),
             store_bytes: AtomicUsize::new(0),
+            rest: Mutex::new(None),
         })
     }
 
@@ -50,6 +66,7 @@ impl Cell {
             mailbox: Mailbox::scheduled(),
             live: Mutex::new(None),
             store_bytes: AtomicUsize::new(0),
+            rest: Mutex::new(None),
         })
     }
 }

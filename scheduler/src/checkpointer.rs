@@ -9,7 +9,7 @@ use crate::error::Poison;
 use crate::parts::Parts;
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
-use crate::state::FrozenRows;
+use crate::state::EpochRows;
 use crate::state::rows::{STORES, SWEEPS};
 use crate::stats::Counters;
 
@@ -22,7 +22,7 @@ pub(crate) enum CheckpointJob {
     Write {
         at: Seq,
         durable: Durable,
-        rows: FrozenRows,
+        rows: EpochRows,
     },
     /// Let go of the tables.
     Close { done: mpsc::Sender<()> },

@@ -1,8 +1,8 @@
 //! The hand-over of work to a thread that does it one piece at a time: the committer, the
-//! checkpointer, the loader, the thread that calls the host back.
+//! checkpointer, the housekeeper, the thread that calls the host back.
 //!
-//! The giver never waits. The taker sleeps until something is there, and is told when nothing will
-//! come any more, which it hears only after it has taken everything that was given before.
+//! The giver never waits. The taker sleeps until something is there, or until a time of its choice,
+//! and is told when nothing will come any more, which it hears only after it has taken everything that was given before.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -4,8 +4,9 @@
 //! Loading reads the disk and dropping a vat's value runs its author's code; neither has a place
 //! on a worker in the middle of the line or under the sequencer's role.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use crankcase_journal::TableSnapshot;
 use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId, VatNumber};
@@ -46,67 +47,67 @@ pub(crate) struct Load {
 pub(crate) enum Chore {
     /// Load a vat and make it runnable.
     Load(Box<Load>),
-    /// Drop vats that ended or were unloaded.
-    Drop(Vec<Arc<Cell>>),
-    /// Drop what the state kept of vats that ended.
-    DropRemains(Vec<Remains>),
+    /// Drop vats that ended or were unloaded, and what the state has no use for any more.
+    Drop(Vec<Arc<Cell>>, Vec<Remains>),
     /// Fill a mailbox again that is behind and has run empty.
     Refill(Arc<Cell>),
-    /// Make a vat runnable at that time.
-    Later(Instant, Arc<Cell>),
+    /// Make a vat runnable after a rest. All that rest share their time: one's rest begins when that
+    /// of the one before ends, so that many clean-ups take no more of the machine than one.
+    Later(Duration, Arc<Cell>),
 }
 
 /// Runs until the kernel is dropped.
 pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
     // What was read last, which is often the record that the next deliveries stand in too.
     let mut reader: Option<BodyReader> = None;
-    let mut later: Vec<(Instant, Arc<Cell>)> = Vec::new();
+    // Vats that rest, in the order in which their rests end.
+    let mut later: VecDeque<(Instant, Arc<Cell>)> = VecDeque::new();
     loop {
-        let next = later.iter().map(|(time, _)| *time).min();
-        match parts.chores.take_until(next) {
+        match parts
+            .chores
+            .take_until(later.front().map(|(time, _)| *time))
+        {
             Taken::Closed => return,
             Taken::TimeUp => {}
-            Taken::Work(Chore::Later(time, cell)) => later.push((time, cell)),
-            Taken::Work(chore) => work(parts, role, chore, &mut reader),
+            Taken::Work(Chore::Later(rest, cell)) => {
+                let now = Instant::now();
+                let begin = later.back().map_or(now, |(time, _)| now.max(*time));
+                later.push_back((begin + rest, cell));
+            }
+            Taken::Work(Chore::Drop(cells, remains)) => drop((cells, remains)),
+            Taken::Work(Chore::Refill(cell)) => {
+                if let Err(why) = refill(parts, role, &cell, &mut reader) {
+                    let why = format!("the inbox of vat {}: {why}", cell.id);
+                    cannot_load(parts, role, why);
+                }
+            }
+            Taken::Work(Chore::Load(load)) => {
+                let cell = Arc::clone(&load.cell);
+                match load_vat(parts, *load) {
+                    Ok(live) => {
+                        parts.note_store(&cell, live.store_bytes());
+                        let mut slot = cell.live.lock().unwrap_or_else(PoisonError::into_inner);
+                        *slot = Some(live);
+                        drop(slot);
+                        parts.run_queue.push(cell);
+                    }
+                    Err(why) => cannot_load(parts, role, why),
+                }
+            }
         }
-        if !later.is_empty() {
-            let now = Instant::now();
-            let due = later.extract_if(.., |(time, _)| *time <= now);
+        while later
+            .front()
+            .is_some_and(|(time, _)| *time <= Instant::now())
+        {
+            let due = later.pop_front();
             parts.run_queue.push_all(due.map(|(_, cell)| cell));
         }
     }
 }
 
-fn work(parts: &Parts, role: &Role<Sequencer>, chore: Chore, reader: &mut Option<BodyReader>) {
-    match chore {
-        Chore::Drop(cells) => drop(cells),
-        Chore::DropRemains(remains) => drop(remains),
-        Chore::Later(_, cell) => parts.run_queue.push(cell),
-        Chore::Refill(cell) => {
-            if let Err(why) = refill(parts, role, &cell, reader) {
-                let why = format!("the inbox of vat {}: {why}", cell.id);
-                parts.poison(Poison::Load(why));
-                role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
-            }
-        }
-        Chore::Load(load) => {
-            let cell = Arc::clone(&load.cell);
-            match load_vat(parts, *load) {
-                Ok(live) => {
-                    parts.note_store(&cell, live.store_bytes());
-                    *cell
-                        .live
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(live);
-                    parts.run_queue.push(cell);
-                }
-                Err(why) => {
-                    parts.poison(Poison::Load(why));
-                    role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
-                }
-            }
-        }
-    }
+fn cannot_load(parts: &Parts, role: &Role<Sequencer>, why: String) {
+    parts.poison(Poison::Load(why));
+    role.submit_urgent(Item::Poisoned, &mut |after| after.perform(parts));
 }
 
 /// Reads what is next in a vat's inbox from the journal and puts it into its mailbox.

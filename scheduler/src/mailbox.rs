@@ -6,7 +6,8 @@
 //! |-----------|------------|-----------------------------------------------------------|
 //! | idle      | none       | a push makes it scheduled, and tells the pusher to run it |
 //! | scheduled | any        | the one activation that was asked for takes deliveries;   |
-//! |           |            | when it finds none left, the mailbox is idle again        |
+//! |           |            | when it finds none left, the mailbox is idle again; a vat |
+//! |           |            | that ended may rest before, and the housekeeper ends that |
 //! | closed    | none       | nobody: the vat has ended, pushes are dropped             |
 //!
 //! A mailbox holds what it may, and no more: the push that goes over is told so, and from then on

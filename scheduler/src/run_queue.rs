@@ -17,8 +17,8 @@
 //!
 //! Pushes and the decision to sleep are made under one lock. A worker sleeps without a time limit
 //! only when the line is empty or another sleeper watches; a push that finds no watcher and a
-//! sleeper wakes one, which becomes the watcher; so does a worker that takes a vat and leaves others. So a vat in the line is seen by a worker that is
-//! awake, or by the watcher within two of its rounds.
+//! sleeper wakes one, which becomes the watcher; so does a worker that takes a vat and leaves others.
+//! So a vat in the line is seen by a worker that is awake, or by the watcher within two of its rounds.
 
 use std::collections::VecDeque;
 #[cfg(not(crankcase_loom))]

@@ -40,7 +40,7 @@ const COSTLY: Duration = Duration::from_nanos(1500);
 /// Cheap cranks are timed this many at a time.
 const SAMPLE: u32 = 8;
 
-/// For how many times as long as a step of a clean-up took the next one is put off.
+/// For how many times as long as a step of a clean-up took there is no other.
 const REST: u32 = 4;
 /// And for no longer than that, however long it took.
 const LONGEST_REST: Duration = Duration::from_millis(20);
@@ -160,8 +160,14 @@ impl Worker<'_> {
         let live = slot
             .as_mut()
             .expect("a vat is in memory before it is made runnable");
-        // Since when it does nothing but clean up behind a vat that has ended.
-        let mut cleaning = live.has_ended().then(Instant::now);
+        let has_ended = live.has_ended();
+        if has_ended && let Some(rest) = cell.take_rest() {
+            drop(slot);
+            // Once the housekeeper has left, the kernel is closed, and what is left stands in the
+            // state.
+            let _ = self.parts.chores.give(Chore::Later(rest, Arc::clone(cell)));
+            return;
+        }
         cell.mailbox.take(BUDGET, &mut self.taken);
         while let Some(delivery) = self.taken.pop_front() {
             if self.must_pause(cell) {
@@ -170,10 +176,11 @@ impl Worker<'_> {
                 drop(slot);
                 return self.pause(cell);
             }
-            if cleaning.is_some() && !delivery.is_clean() {
-                cleaning = None;
-            }
+            let begun = (has_ended && delivery.is_clean()).then(Instant::now);
             let ran = live.run(&delivery, &self.parts.crank, &mut self.space);
+            if let Some(begun) = begun {
+                self.rest_after(begun, cell);
+            }
             drop(delivery);
             let finished = match ran {
                 Ok(finished) => finished,
@@ -200,10 +207,7 @@ impl Worker<'_> {
         drop(slot);
         match cell.mailbox.rest() {
             Rest::Idle => {}
-            Rest::Again => match cleaning {
-                Some(begun) => self.put_off(begun, Arc::clone(cell)),
-                None => self.keep(Arc::clone(cell)),
-            },
+            Rest::Again => self.keep(Arc::clone(cell)),
             Rest::Refill => {
                 // Once the housekeeper has left, the kernel is closed.
                 let _ = self.parts.chores.give(Chore::Refill(Arc::clone(cell)));
@@ -243,17 +247,17 @@ impl Worker<'_> {
         });
     }
 
-    /// Has a vat that has ended cleaned up further after a rest, so that those that live have most of
-    /// the machine. In `Dispatch` order others wait for its next record.
+    /// Has a vat that has ended rest before the next step of its clean-up, so that those that live
+    /// have most of the machine. In `Dispatch` order others wait for its next record.
     #[cold]
-    fn put_off(&mut self, begun: Instant, cell: Arc<Cell>) {
-        if self.parts.order == CommitOrder::Dispatch {
-            return self.keep(cell);
+    fn rest_after(&mut self, begun: Instant, cell: &Cell) {
+        let took = begun.elapsed();
+        if self.parts.order == CommitOrder::Completion {
+            cell.rest_for((took * REST).min(LONGEST_REST));
         }
-        let now = Instant::now();
-        let rest = ((now - begun) * REST).min(LONGEST_REST);
-        // Once the housekeeper has left, the kernel is closed, and what is left stands in the state.
-        let _ = self.parts.chores.give(Chore::Later(now + rest, cell));
+        // It says nothing of what cranks cost.
+        self.clock.since = Instant::now();
+        self.clock.cranks = 0;
     }
 
     #[inline]

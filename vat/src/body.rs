@@ -257,6 +257,10 @@ mod tests {
         ) {
             if let Ok(body) = Body::read(&raw) {
                 let _ = body.each_reference(&mut |_| {});
+                let is_root = |slot: Result<Slot, DecodeError>| {
+                    matches!(slot, Ok(Slot::Object(object)) if object.is_root())
+                };
+                prop_assert_eq!(body.has_roots_only(), body.slots().all(is_root));
                 let _ = body.sole_slot();
                 prop_assert!(body.to_slots().is_ok());
             }

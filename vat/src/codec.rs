@@ -340,6 +340,31 @@ mod tests {
         }
 
         #[test]
+        fn what_is_no_number_is_refused_with_the_place_and_the_reason(
+            front in 0usize..3,
+            bytes in proptest::collection::vec(prop_oneof![Just(0x80u8), Just(0xffu8), any::<u8>()], 0..12),
+        ) {
+            let mut all = vec![1; front];
+            all.extend(&bytes);
+            let (mut value, mut expected) = (0u128, None);
+            for (at, byte) in bytes.iter().enumerate() {
+                value |= u128::from(byte & 0x7f) << (7 * at);
+                if byte & 0x80 == 0 || at == 9 {
+                    let shortest = *byte != 0 || at == 0;
+                    let good = shortest && byte & 0x80 == 0 && value <= u128::from(u64::MAX);
+                    expected = Some(match good {
+                        true => Ok(value as u64),
+                        false => Err(DecodeError::Invalid { what: "number", offset: front }),
+                    });
+                    break;
+                }
+            }
+            let truncated = DecodeError::Truncated { what: "number", offset: all.len() };
+            let mut reader = Reader::starting_at(&all, front);
+            prop_assert_eq!(reader.varint("number"), expected.unwrap_or(Err(truncated)));
+        }
+
+        #[test]
         fn a_number_has_one_spelling(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             let mut reader = Reader::new(&bytes);
             if let Ok(value) = reader.varint("number") {

@@ -8,7 +8,7 @@ use crankcase_vat::Seq;
 use super::Sequencer;
 use crate::checkpointer::CheckpointJob;
 use crate::committer::{CommitJob, Committed};
-use crate::state::{Frozen, FrozenRows, ThawList};
+use crate::state::{EpochRows, Frozen, ThawList};
 
 /// An epoch that is frozen and not yet in the tables.
 pub(super) enum Checkpoint {
@@ -16,7 +16,7 @@ pub(super) enum Checkpoint {
     /// Its records are not all durable.
     Frozen {
         at: Seq,
-        rows: FrozenRows,
+        rows: EpochRows,
         thaw: ThawList,
     },
     /// The checkpointer has it.
@@ -106,7 +106,6 @@ impl Sequencer {
             return;
         };
         self.state.thaw(&thaw);
-        self.drop_remains();
         self.unload();
         if self.pace.drop_below_checkpoint {
             // As of the checkpoint, and not as of now: what was consumed since may have been

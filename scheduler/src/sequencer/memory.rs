@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, ObjectId, VatId};
+use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, LiveVat, ObjectId, VatId};
 
 use super::{Parked, Sequencer};
 use crate::cell::Cell;
@@ -74,6 +74,9 @@ impl Sequencer {
             Ok(_) if cell.mailbox.is_idle() => "is in memory and has nothing to do",
             Ok(_) if !self.parts.may_run(cell) => {
                 "is in memory and has run ahead of its turn as far as it may"
+            }
+            Ok(live) if live.as_ref().is_some_and(LiveVat::has_ended) => {
+                "has ended and is cleaned up in steps, with rests between them"
             }
             Ok(_) => "is in memory and waits for a worker",
             Err(_) => "is in a crank now",

@@ -370,18 +370,7 @@ impl Sequencer {
                     }
                 }
             }
-            Effect::Ended { slot } => {
-                self.end(slot);
-                self.drop_remains();
-            }
-        }
-    }
-
-    /// Has dropped what the state has no use for any more.
-    fn drop_remains(&mut self) {
-        let remains = self.state.take_remains();
-        if !remains.is_empty() {
-            let _ = self.parts.chores.give(Chore::DropRemains(remains));
+            Effect::Ended { slot } => self.end(slot),
         }
     }
 
@@ -660,11 +649,10 @@ impl Duty for Sequencer {
             1 => after.run = self.runnable.pop(),
             _ => self.parts.run_queue.push_all(self.runnable.drain(..)),
         }
-        if !self.ended.is_empty() {
-            let _ = self
-                .parts
-                .chores
-                .give(Chore::Drop(std::mem::take(&mut self.ended)));
+        if !self.ended.is_empty() || self.state.has_remains() {
+            let cells = std::mem::take(&mut self.ended);
+            let remains = self.state.take_remains();
+            let _ = self.parts.chores.give(Chore::Drop(cells, remains));
         }
         let full = self.is_full();
         let steps = std::mem::take(&mut self.steps);

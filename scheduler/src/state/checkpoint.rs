@@ -57,12 +57,12 @@ impl Dirty {
 
 /// The rows that bring the tables up to a frozen epoch.
 #[derive(Debug, Default)]
-pub(crate) struct FrozenRows {
+pub(crate) struct EpochRows {
     batch: RowBatch,
     stores: Vec<(VatId, Arc<RowChanges>)>,
 }
 
-impl FrozenRows {
+impl EpochRows {
     /// All of them in one batch.
     pub(crate) fn into_batch(self) -> RowBatch {
         let Self { mut batch, stores } = self;
@@ -84,7 +84,7 @@ impl FrozenRows {
 #[derive(Debug)]
 pub(crate) struct Frozen {
     pub(crate) at: Seq,
-    pub(crate) rows: FrozenRows,
+    pub(crate) rows: EpochRows,
     pub(crate) epoch: u32,
     touched: Vec<Slot>,
     /// The lowest place in whose record a delivery stands that waits at `at`. What waits at any
@@ -126,7 +126,7 @@ impl State {
     /// Ends the epoch: the rows that it changed, as of the last record applied.
     /// Looks for the oldest delivery that waits only when asked to, because it looks at all vats.
     pub(crate) fn freeze(&mut self, with_oldest: bool) -> Frozen {
-        let mut frozen = FrozenRows::default();
+        let mut frozen = EpochRows::default();
         let rows = &mut frozen.batch;
         let epoch = self.vats.epoch;
         let mut touched = std::mem::take(&mut self.vats.touched);
@@ -420,7 +420,10 @@ fn freeze_vat(
     if let Some(hot) = entry.hot.as_deref_mut() {
         if !hot.rows.is_empty() {
             // One epoch at a time is on its way to the tables.
-            debug_assert!(hot.frozen_rows.is_none());
+            assert!(
+                hot.frozen_rows.is_none(),
+                "the epoch before is not in the tables"
+            );
             let changes = Arc::new(std::mem::take(&mut hot.rows));
             hot.frozen_rows = Some(Arc::clone(&changes));
             stores.push((id, changes));
@@ -475,7 +478,7 @@ pub(crate) struct ThawList {
 
 impl Frozen {
     /// Parts the rows from the list that stays with the state.
-    pub(crate) fn split(self) -> (Seq, FrozenRows, ThawList) {
+    pub(crate) fn split(self) -> (Seq, EpochRows, ThawList) {
         let thaw = ThawList {
             epoch: self.epoch,
             touched: self.touched,

@@ -35,7 +35,7 @@ use crankcase_vat::{
 
 pub(crate) use audit::Audit;
 pub use checkpoint::LoadError;
-pub(crate) use checkpoint::{Frozen, FrozenRows, ThawList, first_row_difference};
+pub(crate) use checkpoint::{EpochRows, Frozen, ThawList, first_row_difference};
 pub(crate) use counts::Counts;
 pub(crate) use inbox::{Item, Waiting, Wanted};
 pub(crate) use promises::{Fate, Promises, Waiter};
@@ -239,7 +239,7 @@ pub(crate) enum Remains {
     /// Of a vat that ended.
     Vat(Box<vats::Hot>),
     /// What the tables hold now.
-    Rows(std::sync::Arc<vats::RowChanges>),
+    Rows(Arc<vats::RowChanges>),
 }
 
 impl State {
@@ -700,7 +700,11 @@ impl State {
         None
     }
 
-    /// What is to be dropped where nobody waits.
+    pub(crate) const fn has_remains(&self) -> bool {
+        !self.remains.is_empty()
+    }
+
+    /// What is to be dropped off the role.
     pub(crate) fn take_remains(&mut self) -> Vec<Remains> {
         std::mem::take(&mut self.remains)
     }

@@ -576,3 +576,58 @@ impl<'a> Iterator for Acts<'a> {
         self.next_at().map(|act| act.map(|(_, act)| act))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a message to a vat's root is, read the plain way.
+    fn plain<'a>(reader: &mut Reader<'a>) -> Result<Act<'a>, DecodeError> {
+        let first = reader.byte("act")?;
+        Ok(Act::Send {
+            to: Slot::Object(ObjectId::root(reader.vat("receiver")?)),
+            method: reader.text("method")?,
+            args: Body::read(reader.bytes("arguments")?)?,
+            kept: first & KEPT != 0,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn messages_to_a_root_are_read_as_acts_are_and_nothing_else_is(
+            first in prop_oneof![Just(SEND), Just(SEND | KEPT), any::<u8>()],
+            rest in proptest::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..24),
+        ) {
+            let mut bytes = vec![first];
+            bytes.extend(rest);
+            let to_root = first == SEND || first == SEND | KEPT;
+            let (mut apart, mut whole) = (Reader::new(&bytes), Reader::new(&bytes));
+            let act = Act::read(&mut whole);
+            match ToRoot::read(&mut apart) {
+                Ok(None) => {
+                    prop_assert!(!to_root);
+                    prop_assert_eq!(apart.offset(), 0);
+                }
+                Ok(Some(read)) => {
+                    let mut reader = Reader::new(&bytes);
+                    prop_assert_eq!(&act, &plain(&mut reader));
+                    prop_assert_eq!(apart.offset(), reader.offset());
+                    prop_assert_eq!(whole.offset(), reader.offset());
+                    let Ok(Act::Send { to: Slot::Object(to), method, args, kept }) = act else {
+                        return Err(TestCaseError::fail("it is a message"));
+                    };
+                    prop_assert_eq!(to, ObjectId::root(read.to));
+                    prop_assert_eq!(Ok(method), read.method());
+                    prop_assert_eq!((args, kept), (read.args, read.kept));
+                }
+                Err(error) => {
+                    prop_assert!(to_root);
+                    prop_assert_eq!(plain(&mut Reader::new(&bytes)), Err(error.clone()));
+                    prop_assert_eq!(act, Err(error));
+                }
+            }
+        }
+    }
+}
