@@ -54,7 +54,8 @@ use std::ops::{Bound, RangeBounds};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::crank::{Crank, Cursor};
+use crate::crank::Crank;
+use crate::cursor::Cursor;
 use crate::payload::{PayloadError, decode, encode_into};
 use crate::rejection::{Cause, Rejection};
 use crate::rooms;

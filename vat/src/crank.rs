@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::body::{Body, Resolution};
 use crate::codec::{put_bytes, put_length, put_varint};
+use crate::cursor::{Cursor, HoldingCursor};
 use crate::held::Held;
 use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time, VatId, VatNumber};
 use crate::limits::{Limits, is_name};
@@ -25,7 +26,7 @@ use crate::record::act::{KEPT, write_send_head, write_spawn_head, write_watch_he
 use crate::reference::{Promise, Ref, Reference, Slot, Target, each_reference, put_slots};
 use crate::rejection::{Cause, Rejection};
 use crate::rooms;
-use crate::store::{self, Committed, Unread, Walk, Writes};
+use crate::store::{self, Committed, Unread, Writes};
 use crate::vat::Kinds;
 
 /// How a vat ends itself.
@@ -730,10 +731,7 @@ impl<'a> Crank<'a> {
         &self,
         range: R,
     ) -> HoldingCursor<'_, 'a, T> {
-        HoldingCursor {
-            rows: self.walk(rooms::WITH_REFS, range),
-            value: PhantomData,
-        }
+        HoldingCursor::new(self.walk(rooms::WITH_REFS, range))
     }
 
     pub(crate) fn walk<K: AsRef<[u8]>, R: RangeBounds<K>>(
@@ -742,30 +740,20 @@ impl<'a> Crank<'a> {
         range: R,
     ) -> Cursor<'_, 'a> {
         let own = |bound: Bound<&K>| bound.map(|key| rooms::in_room(room, key.as_ref()));
-        Cursor {
-            crank: self,
-            low: match own(range.start_bound()) {
-                Bound::Unbounded => Bound::Included(vec![room]),
-                bound => bound,
-            },
-            high: match own(range.end_bound()) {
-                Bound::Unbounded => Bound::Excluded(vec![room + 1]),
-                bound => bound,
-            },
-            forward: true,
-            walk: Walk::default(),
-        }
+        let low = match own(range.start_bound()) {
+            Bound::Unbounded => Bound::Included(vec![room]),
+            bound => bound,
+        };
+        let high = match own(range.end_bound()) {
+            Bound::Unbounded => Bound::Excluded(vec![room + 1]),
+            bound => bound,
+        };
+        Cursor::new(self, low, high)
     }
 
     pub(crate) fn walk_prefix(&self, room: u8, prefix: &[u8]) -> Cursor<'_, 'a> {
         let (low, high) = store::prefix_bounds(&rooms::in_room(room, prefix));
-        Cursor {
-            crank: self,
-            low,
-            high,
-            forward: true,
-            walk: Walk::default(),
-        }
+        Cursor::new(self, low, high)
     }
 
     fn check_key(&self, key: &[u8]) -> bool {
@@ -944,7 +932,7 @@ impl<'a> Crank<'a> {
     }
 
     /// The buffers to be read, if the crank may act.
-    fn look(&self) -> Option<std::cell::Ref<'_, &'a mut Gathered>> {
+    pub(crate) fn look(&self) -> Option<std::cell::Ref<'_, &'a mut Gathered>> {
         if !self.may_act() {
             return None;
         }
@@ -964,7 +952,7 @@ impl<'a> Crank<'a> {
 
     /// What was read of the store. What the vat does after a row that is not known is worth nothing;
     /// [`LiveVat::run`](crate::LiveVat::run) gives no record of this crank.
-    fn known<T>(&self, read: Result<T, Unread>) -> Option<T> {
+    pub(crate) fn known<T>(&self, read: Result<T, Unread>) -> Option<T> {
         if read.is_err() {
             self.doom(Cause::State, "store", || {
                 "a row of the store could not be read".to_owned()
@@ -1195,86 +1183,4 @@ fn put_resolution(out: &mut Vec<u8>, slots: &[Slot], bytes: &[u8]) {
     }
     out.push(0);
     Body::put(out, slots, bytes);
-}
-
-/// A walk over the rows of a store; see [`Crank::range`].
-pub struct Cursor<'c, 'a> {
-    crank: &'c Crank<'a>,
-    low: Bound<Vec<u8>>,
-    high: Bound<Vec<u8>>,
-    forward: bool,
-    walk: Walk,
-}
-
-impl Cursor<'_, '_> {
-    /// Turns the walk around: what is left of it comes from its other end.
-    #[must_use]
-    pub fn rev(mut self) -> Self {
-        self.forward = !self.forward;
-        // What was read ahead lies on the other side now.
-        self.walk = Walk::default();
-        self
-    }
-}
-
-impl Iterator for Cursor<'_, '_> {
-    type Item = (Vec<u8>, Vec<u8>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let gathered = self.crank.look()?;
-        let bounds = (
-            self.low.as_ref().map(|key| &key[..]),
-            self.high.as_ref().map(|key| &key[..]),
-        );
-        let (store, writes) = (self.crank.store, &gathered.writes);
-        let next = self
-            .walk
-            .next(store, self.crank.id, writes, bounds, self.forward);
-        let (mut key, value) = self.crank.known(next)??;
-        let passed = Bound::Excluded(key.clone());
-        key.remove(0);
-        let row = (key, value);
-        if self.forward {
-            self.low = passed;
-        } else {
-            self.high = passed;
-        }
-        Some(row)
-    }
-}
-
-/// A walk over rows that hold references; see [`Crank::range_holding`].
-#[derive(Debug)]
-pub struct HoldingCursor<'c, 'a, T> {
-    rows: Cursor<'c, 'a>,
-    value: PhantomData<fn() -> T>,
-}
-
-impl<T> HoldingCursor<'_, '_, T> {
-    /// Turns the walk around, as [`Cursor::rev`] does.
-    #[must_use]
-    pub fn rev(mut self) -> Self {
-        self.rows = self.rows.rev();
-        self
-    }
-}
-
-impl<T: DeserializeOwned> Iterator for HoldingCursor<'_, '_, T> {
-    type Item = (Vec<u8>, Result<T, PayloadError>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, row) = self.rows.next()?;
-        let mut gathered = self.rows.crank.gather()?;
-        let value = gathered.decode(&row);
-        Some((key, value))
-    }
-}
-
-impl fmt::Debug for Cursor<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cursor")
-            .field("low", &self.low)
-            .field("high", &self.high)
-            .finish()
-    }
 }

@@ -12,10 +12,12 @@
 //! Hosts use the `crankcase` crate, which re-exports what they need from here.
 
 mod body;
+mod call;
 pub mod codec;
 pub mod collections;
 mod combine;
 mod crank;
+mod cursor;
 mod delivery;
 mod held;
 mod ids;
@@ -34,7 +36,8 @@ mod vat;
 pub use body::{Body, Resolution, outcome_bytes};
 pub use codec::DecodeError;
 pub use combine::{join, race};
-pub use crank::{Crank, Cursor, Exit, HoldingCursor, Shared};
+pub use crank::{Crank, Exit, Shared};
+pub use cursor::{Cursor, HoldingCursor};
 pub use delivery::{
     ActAt, Delivery, DeliveryHead, Message, Notice, Object, Other, RecordBytes, Span, What,
 };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::limits::Limits;
 use crate::record::Record;
-use crate::{Answer, DeliveryHead, DeliveryId, Kinds, Outcome, Ref, Seq, Vat};
+use crate::{Answer, DeliveryHead, DeliveryId, Kinds, Message, Outcome, Payload, Ref, Seq, Vat};
 
 /// A vat that does what the message tells it to.
 #[derive(Serialize, Deserialize)]
