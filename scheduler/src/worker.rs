@@ -116,6 +116,8 @@ pub(crate) fn run(parts: &Arc<Parts>, role: &Role<Sequencer>, index: usize) {
             average: Duration::ZERO,
         },
     };
+    // Its first vat may stand in the line already.
+    worker.show_running();
     while let Some(cell) = worker.next() {
         worker.activate(&cell);
     }
