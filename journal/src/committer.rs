@@ -3,9 +3,9 @@
 //! When something fails, by cases:
 //!
 //! 1. The group does not follow, or is too large: nothing was written, the committer goes on.
-//! 2. The write or the sync failed, or making room for it: what the disk holds is unknown, and asking again would not tell (a second sync may
-//!    report success for bytes that the first one lost). The group is *indeterminate*, this committer is finished, and
-//!    the next open finds the group whole or not at all.
+//! 2. The write or the sync failed, or making room for it: what the disk holds is unknown, and asking again would not
+//!    tell (a second sync may report success for bytes that the first one lost). The group is *indeterminate*, this
+//!    committer is finished, and the next open finds the group whole or not at all.
 //! 3. The witness could not be written behind a synced group: the same as 2, because a journal without its witness
 //!    could lose its tail unnoticed.
 //!

@@ -2,7 +2,8 @@
 //! checkpointer, the housekeeper, the thread that calls the host back.
 //!
 //! The giver never waits. The taker sleeps until something is there, or until a time of its choice,
-//! and is told when nothing will come any more, which it hears only after it has taken everything that was given before.
+//! and is told when nothing will come any more, which it hears only after it has taken everything
+//! that was given before.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -99,7 +99,7 @@ impl VatNumber {
 ///
 /// let first = VatId::new(VatNumber::HOST, 1);
 /// assert_eq!(first.to_string(), "v0.1");
-/// assert_eq!("v0.1".parse::<VatId>().unwrap(), first);
+/// assert_eq!("v0.1".parse::<VatId>(), Ok(first));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VatId {
