@@ -8,7 +8,8 @@
 //! The host makes all actors of a run first and in their order, so the actor with number `n` is the
 //! vat that the host made as its `n + 1`th.
 
-use crankcase::{Answer, Crank, Kernel, Message, Payload, Ref, Rejection, Vat, VatId, VatNumber};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Kernel, Payload, Ref, Rejection, VatId, VatNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::Fallible;

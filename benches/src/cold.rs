@@ -3,9 +3,8 @@
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use crankcase::{
-    Answer, Crank, Kernel, Message, Payload, Promise, Ref, Rejection, Vat, VatId, VatNumber,
-};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Kernel, Payload, Promise, Ref, Rejection, VatId, VatNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::Fallible;

@@ -4,7 +4,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crankcase::{Answer, Crank, Kernel, Message, Payload, Rejection, Vat};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Kernel, Payload, Rejection};
 use serde::{Deserialize, Serialize};
 
 use crate::Fallible;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crankcase::{CommitOrder, Kernel, KernelBuilder, Rejection, Stats, Vat};
+use crankcase::raw::Vat;
+use crankcase::{CommitOrder, Kernel, KernelBuilder, Rejection, Stats};
 
 use crate::Fallible;
 use crate::actor::{self, Member, vat_of};

@@ -11,7 +11,7 @@
 //! # A complete host
 //!
 //! ```
-#![doc = include_str!("../examples/first_host.rs")]
+#![doc = include_str!("../examples/bank.rs")]
 //! ```
 //!
 //! # Where to look
@@ -61,6 +61,8 @@
 
 #[cfg(not(crankcase_loom))]
 mod builder;
+#[cfg(not(crankcase_loom))]
+mod callers;
 #[cfg(not(crankcase_loom))]
 mod cell;
 #[cfg(not(crankcase_loom))]
@@ -118,17 +120,42 @@ pub use crankcase_journal::OpenError as JournalError;
 #[cfg(not(crankcase_loom))]
 pub use crankcase_journal::{ActivityHash, Durability, Identity, Recovered, Retention, TornTail};
 #[cfg(not(crankcase_loom))]
+pub use crankcase_macros::{object, vat};
+#[cfg(not(crankcase_loom))]
 pub use crankcase_vat::collections;
 #[cfg(not(crankcase_loom))]
+pub use crankcase_vat::typed::{Crank, Watcher};
+#[cfg(not(crankcase_loom))]
 pub use crankcase_vat::{
-    Answer, Cause, Crank, CrankNumber, Cursor, DeliveryId, Exit, HoldingCursor, Limits, Message,
-    Notice, Object, ObjectId, ObjectIdError, Outcome, Payload, PayloadError, Promise, PromiseId,
-    PromiseIdError, Ref, Reference, Rejection, Seq, Slot, Target, Time, Vat, VatId, VatIdError,
-    VatNumber, join, race,
+    Answer, Cause, CrankNumber, Cursor, DeliveryId, Exit, HoldingCursor, Limits, ObjectId,
+    ObjectIdError, Outcome, Payload, PayloadError, Promise, PromiseId, PromiseIdError, Ref,
+    Reference, Refusal, Rejection, Seq, Slot, Target, Time, VatId, VatIdError, VatNumber,
 };
+
+/// Vats without types: names of methods, payloads, and a match over them.
+///
+/// This is what `#[vat]` is made of, for those who build something else on it: a language, a
+/// sandbox, a bridge. A kind implements [`Vat`](raw::Vat) by hand.
+#[cfg(not(crankcase_loom))]
+pub mod raw {
+    pub use crankcase_vat::{Crank, Message, Notice, Object, Vat, join, race};
+}
+
+/// What the code that `#[vat]` and `#[object]` write refers to, and what generic code over callers
+/// and interfaces needs.
+#[cfg(not(crankcase_loom))]
+pub mod typed {
+    pub use crankcase_vat::typed::{
+        Caller, Crank, NamedSpawner, Spawner, Travels, VatObject, Watcher, no_such_method,
+        no_such_object_kind, no_such_watcher,
+    };
+    pub use crankcase_vat::{Any, Callee, Client, Interface, Nameless};
+}
 
 #[cfg(not(crankcase_loom))]
 pub use builder::KernelBuilder;
+#[cfg(not(crankcase_loom))]
+pub use callers::{Part, TryNow};
 #[cfg(not(crankcase_loom))]
 pub use clock::Clock;
 #[cfg(not(crankcase_loom))]

@@ -1,14 +1,14 @@
-//! The README shows the first host; this keeps what it shows the program that compiles and runs.
+//! The README shows a host; this keeps what it shows the program that compiles and runs.
 
 const README: &str = include_str!("../../README.md");
-const FIRST_HOST: &str = include_str!("../examples/first_host.rs");
+const BANK: &str = include_str!("../examples/bank.rs");
 
 #[test]
-fn readme_shows_the_first_host_word_for_word() {
-    let fenced = format!("```rust\n{FIRST_HOST}```\n");
+fn readme_shows_the_bank_word_for_word() {
+    let fenced = format!("```rust\n{BANK}```\n");
     assert!(
         README.contains(&fenced),
-        "README.md and scheduler/examples/first_host.rs differ: copy the example into the README"
+        "README.md and scheduler/examples/bank.rs differ: copy the example into the README"
     );
 }
 

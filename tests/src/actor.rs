@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crankcase::{Answer, Crank, Exit, Message, Payload, Ref, Rejection, Vat, VatId};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Exit, Payload, Ref, Rejection, VatId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::yard::Yard;

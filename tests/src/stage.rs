@@ -126,7 +126,7 @@ impl Stage {
     pub fn player(&self) -> Ref {
         let made = self
             .host
-            .spawn(<Player as crankcase::Vat>::KIND, &Play::default());
+            .spawn(<Player as crankcase::raw::Vat>::KIND, &Play::default());
         let made = self.host.settled(&made.expect("the spawn is taken"));
         let made = Ref::to(made.expect("a player starts"));
         self.players.borrow_mut().push(made);

@@ -139,6 +139,8 @@ pub(crate) struct After<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
     pub(crate) slots: &'a mut Vec<Slot>,
     pub(crate) answer: &'a mut Vec<u8>,
+    /// Whether the state is as it was before, and is not encoded.
+    pub(crate) state_left: &'a mut bool,
     pub(crate) answer_wanted: bool,
 }
 
@@ -239,9 +241,17 @@ pub(crate) fn drive(
             return Ok(());
         }
     }
+    let leaves_state = cx.state_left.get() && !matches!(task, Task::Start { .. });
+    if leaves_state && !cx.shared.check_canonical {
+        *after.state_left = true;
+        return Ok(());
+    }
     value
         .encode(after.bytes, after.slots)
         .map_err(|error| bad_state(error.to_string()))?;
+    if leaves_state {
+        check_left(encoded, after.bytes, after.slots)?;
+    }
     if !after.slots.is_empty() {
         let mut gathered = cx.gathered.borrow_mut();
         if !cx.check_slots(after.slots, &mut gathered, false) {
@@ -257,6 +267,18 @@ pub(crate) fn drive(
         return Err(Rejection::with_cause(Cause::Limit, "state_bytes", message));
     }
     Ok(())
+}
+
+/// Whether a state that the vat says it has left as it was is that.
+fn check_left(encoded: &[u8], state: &[u8], slots: &[Slot]) -> Result<(), Rejection> {
+    let mut now = Vec::with_capacity(encoded.len());
+    Body::put(&mut now, slots, state);
+    if now == encoded {
+        return Ok(());
+    }
+    let why = "a crank that said it leaves the state as it was has changed it: a cell, a lock or an \
+               atomic in the state was written through a shared reference";
+    Err(Rejection::with_cause(Cause::State, "state_written", why))
 }
 
 /// Whether the encoding survives being decoded and encoded again.

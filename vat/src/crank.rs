@@ -215,6 +215,8 @@ pub struct Crank<'a> {
     pub(crate) doom: RefCell<Option<Rejection>>,
     pub(crate) doomed: Cell<bool>,
     pub(crate) exit: Cell<Option<Exit>>,
+    /// Whether the vat says that its state is as it was.
+    pub(crate) state_left: Cell<bool>,
     pub(crate) random: RefCell<Option<blake3::OutputReader>>,
     pub(crate) stays_on_its_thread: PhantomData<*const ()>,
 }
@@ -546,6 +548,14 @@ impl<'a> Crank<'a> {
     pub fn keeps_object(&self, number: u64) -> bool {
         let object = ObjectId::new(self.id, number);
         self.held.contains(&Reference::Object(object))
+    }
+
+    /// Says that this crank leaves the vat's state as it was, which then is not encoded to find that
+    /// out. A state that was changed all the same is another after a restart than before it; with
+    /// [`Shared::check_canonical`] such a crank is abandoned.
+    #[inline]
+    pub fn leave_state(&self) {
+        self.state_left.set(true);
     }
 
     /// Ends the vat with this crank. Nothing may be done with the crank afterwards; what was sent

@@ -21,6 +21,7 @@ mod cursor;
 mod delivery;
 mod held;
 mod ids;
+mod interface;
 mod key;
 mod limits;
 mod live;
@@ -31,6 +32,7 @@ mod rejection;
 mod rooms;
 mod slots;
 mod store;
+pub mod typed;
 mod vat;
 
 pub use body::{Body, Resolution, outcome_bytes};
@@ -45,11 +47,12 @@ pub use ids::{
     CrankNumber, DeliveryId, ObjectId, ObjectIdError, PromiseId, PromiseIdError, Seq, Time, VatId,
     VatIdError, VatNumber,
 };
+pub use interface::{Any, Callee, Client, Interface, Nameless};
 pub use limits::{Limits, is_name};
 pub use live::{Finished, LiveVat, Progress, StoreUnread, Stored, Workspace};
 pub use payload::{Outcome, Payload, PayloadError};
 pub use reference::{Promise, Ref, Reference, Slot, Target, each_reference, sole_body};
-pub use rejection::{Cause, Rejection};
+pub use rejection::{Cause, Refusal, Rejection};
 pub use rooms::{ROOMS_THAT_HOLD, object_of_row, row_holds_references};
 pub use store::{Backing, Chunk, ChunkLimit, KeyBounds, Row, Store};
 pub use vat::{Answer, AnyKind, AnyVat, KindError, Kinds, Vat};

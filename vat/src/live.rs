@@ -35,6 +35,8 @@ pub struct Workspace {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
     state: Vec<u8>,
+    /// Whether the state is as it was before, and so was not encoded.
+    state_left: bool,
     /// The references of the state after the crank.
     held: Held,
     /// The answer as a resolution.
@@ -274,6 +276,7 @@ impl LiveVat {
         space.bytes.clear();
         space.slots.clear();
         space.state.clear();
+        space.state_left = false;
         space.answer.clear();
         space.arrived.clear();
         space.came.clear();
@@ -353,6 +356,7 @@ impl LiveVat {
             doom: RefCell::new(None),
             doomed: Cell::new(false),
             exit: Cell::new(None),
+            state_left: Cell::new(false),
             random: RefCell::new(None),
             stays_on_its_thread: PhantomData,
         };
@@ -360,6 +364,7 @@ impl LiveVat {
             bytes: &mut space.bytes,
             slots: &mut space.slots,
             answer: &mut space.answer,
+            state_left: &mut space.state_left,
             answer_wanted: delivery.answer_wanted(),
         };
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -512,7 +517,7 @@ impl LiveVat {
             // The state ends with the vat, whatever it has become.
             self.held.list().iter().for_each(|held| note(*held, -1));
             self.held.clear();
-        } else {
+        } else if !space.state_left {
             if space.slots.is_empty() {
                 space.state.push(0);
             } else {

@@ -9,8 +9,9 @@ use crate::reference::Slot;
 use crate::rejection::{Cause, Rejection};
 use crate::slots::{PuttingBack, TakingOut};
 
-/// What a delivery or a promise came to: the value, or why there is none.
-pub type Outcome = Result<Payload, Rejection>;
+/// What a delivery or a promise came to: the value, or why there is none. A plain `Outcome` has the
+/// value as it is encoded.
+pub type Outcome<T = Payload> = Result<T, Rejection>;
 
 /// Arguments or an answer, encoded.
 ///
@@ -126,14 +127,14 @@ impl Payload {
     }
 }
 
-impl From<crate::Promise> for Payload {
-    fn from(promise: crate::Promise) -> Self {
+impl<T> From<crate::Promise<T>> for Payload {
+    fn from(promise: crate::Promise<T>) -> Self {
         Self::of_slot(promise.slot().clone())
     }
 }
 
-impl From<crate::Ref> for Payload {
-    fn from(object: crate::Ref) -> Self {
+impl<I: crate::Interface> From<crate::Ref<I>> for Payload {
+    fn from(object: crate::Ref<I>) -> Self {
         Self::of_slot(Slot::Object(object.object()))
     }
 }

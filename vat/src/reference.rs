@@ -9,6 +9,8 @@
 //! ```
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -17,6 +19,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::body::{Body, Resolution};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
 use crate::ids::{ObjectId, PromiseId, VatId, VatNumber};
+use crate::interface::{Any, Client, Interface};
 use crate::payload::Outcome;
 use crate::slots::SLOT;
 
@@ -392,6 +395,9 @@ fn read_slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Slot, D::Erro
 /// it made the object. It keeps it by having it in its state or in a row of its store. Using one
 /// that it has not dooms the crank, wherever the value came from.
 ///
+/// `I` says what the object understands: a `Ref<Account>` has the methods of an account. Nothing of
+/// it stands in the bytes, and a plain `Ref` is one to [`Any`] object.
+///
 /// Serialised as a part of a payload or of a state it becomes an index into the references beside
 /// the bytes.
 ///
@@ -404,66 +410,124 @@ fn read_slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Slot, D::Erro
 /// assert_eq!(payload.decode::<(String, Ref)>()?.1, bob);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ref(ObjectId);
+pub struct Ref<I: Interface = Any>(I::Client);
 
 impl Ref {
     /// The reference to an object of that name. Hosts make references this way; a vat that does
     /// gets nothing that it may use.
     #[must_use]
     pub fn to(object: impl Into<ObjectId>) -> Self {
-        Self(object.into())
+        Self::named(object.into())
+    }
+}
+
+impl<I: Interface> Ref<I> {
+    fn named(object: ObjectId) -> Self {
+        Self(I::Client::to(object))
     }
 
     /// The object's name.
     #[must_use]
-    pub const fn object(self) -> ObjectId {
-        self.0
+    #[inline]
+    pub fn object(self) -> ObjectId {
+        self.0.object()
     }
 
     /// The vat that the object lives in.
     #[must_use]
-    pub const fn vat(self) -> VatId {
-        self.0.vat
+    pub fn vat(self) -> VatId {
+        self.object().vat
+    }
+
+    /// The same reference, as one to an object that understands something else. Nothing is checked:
+    /// what is sent through it is rejected by an object that does not understand it.
+    #[must_use]
+    pub fn cast<J: Interface>(self) -> Ref<J> {
+        Ref::named(self.object())
     }
 }
 
-impl From<Ref> for VatId {
-    fn from(object: Ref) -> Self {
+/// Its methods are those of the interface.
+impl<I: Interface> Deref for Ref<I> {
+    type Target = I::Client;
+
+    #[inline]
+    fn deref(&self) -> &I::Client {
+        &self.0
+    }
+}
+
+impl<I: Interface> Clone for Ref<I> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I: Interface> Copy for Ref<I> {}
+
+impl<I: Interface> PartialEq for Ref<I> {
+    fn eq(&self, other: &Self) -> bool {
+        self.object() == other.object()
+    }
+}
+
+impl<I: Interface> Eq for Ref<I> {}
+
+impl<I: Interface> PartialOrd for Ref<I> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<I: Interface> Ord for Ref<I> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.object().cmp(&other.object())
+    }
+}
+
+impl<I: Interface> std::hash::Hash for Ref<I> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.object().hash(state);
+    }
+}
+
+impl<I: Interface> From<Ref<I>> for VatId {
+    fn from(object: Ref<I>) -> Self {
         object.vat()
     }
 }
 
-impl From<Ref> for ObjectId {
-    fn from(object: Ref) -> Self {
+impl<I: Interface> From<Ref<I>> for ObjectId {
+    fn from(object: Ref<I>) -> Self {
         object.object()
     }
 }
 
-impl fmt::Display for Ref {
+impl<I: Interface> fmt::Display for Ref<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.object(), f)
     }
 }
 
-impl fmt::Debug for Ref {
+impl<I: Interface> fmt::Debug for Ref<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ref({})", self.0)
+        write!(f, "Ref({})", self.object())
     }
 }
 
-impl Serialize for Ref {
+impl<I: Interface> Serialize for Ref<I> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        write_slot(&Slot::Object(self.0), serializer)
+        write_slot(&Slot::Object(self.object()), serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Ref {
+impl<'de, I: Interface> Deserialize<'de> for Ref<I> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match read_slot(deserializer)? {
-            Slot::Object(object) => Ok(Self(object)),
+            Slot::Object(object) => Ok(Self::named(object)),
             Slot::Promise(promise) => Err(de::Error::custom(format_args!(
                 "{promise} is a promise that is not resolved to an object; take it as a `Promise`"
             ))),
@@ -481,18 +545,32 @@ impl<'de> Deserialize<'de> for Ref {
 /// that a vat keeps becomes, in its hands, what it came to: an object, another promise, or its
 /// [outcome](Self::outcome). Promises inside of that outcome are as they were, until the vat keeps
 /// them for themselves.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Promise(Slot);
+///
+/// `T` is what it comes to if all goes well. Nothing of it stands in the bytes, and a plain
+/// `Promise` is one of a [`Payload`](crate::Payload) that is yet to be decoded.
+pub struct Promise<T = crate::Payload>(Slot, PhantomData<fn() -> T>);
 
 impl Promise {
     /// The promise of that name. As with [`Ref::to`], a vat that makes one up may not use it.
     #[must_use]
     pub const fn pending(id: PromiseId) -> Self {
-        Self(Slot::Promise(id))
+        Self::of_slot(Slot::Promise(id))
     }
 
+    /// What it came to, if that is known here. To be told of it when it comes, watch it.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match &self.0 {
+            Slot::Promise(_) => None,
+            Slot::Object(_) => Some(Ok(crate::Payload::of_slot(self.0.clone()))),
+            Slot::Settled(resolution) => Resolution::read(resolution).ok().map(|r| r.to_outcome()),
+        }
+    }
+}
+
+impl<T> Promise<T> {
     pub(crate) const fn of_slot(slot: Slot) -> Self {
-        Self(slot)
+        Self(slot, PhantomData)
     }
 
     /// Its name, as long as it is a promise in this hand.
@@ -506,20 +584,10 @@ impl Promise {
 
     /// The object that it came to, if it did and that is known here.
     #[must_use]
-    pub const fn object(&self) -> Option<Ref> {
+    pub fn object(&self) -> Option<Ref> {
         match self.0 {
-            Slot::Object(object) => Some(Ref(object)),
+            Slot::Object(object) => Some(Ref::to(object)),
             _ => None,
-        }
-    }
-
-    /// What it came to, if that is known here. To be told of it when it comes, watch it.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Outcome> {
-        match &self.0 {
-            Slot::Promise(_) => None,
-            Slot::Object(_) => Some(Ok(crate::Payload::of_slot(self.0.clone()))),
-            Slot::Settled(resolution) => Resolution::read(resolution).ok().map(|r| r.to_outcome()),
         }
     }
 
@@ -528,29 +596,85 @@ impl Promise {
     pub const fn slot(&self) -> &Slot {
         &self.0
     }
-}
 
-impl From<Ref> for Promise {
-    fn from(object: Ref) -> Self {
-        Self(Slot::Object(object.0))
+    /// The same promise, as one of something else. Nothing is checked: what it comes to is decoded
+    /// as that, which fails when it is none.
+    #[must_use]
+    pub fn cast<U>(&self) -> Promise<U> {
+        self.clone().into_other()
+    }
+
+    #[inline]
+    pub(crate) fn into_other<U>(self) -> Promise<U> {
+        Promise::of_slot(self.0)
     }
 }
 
-impl fmt::Debug for Promise {
+impl<T: de::DeserializeOwned> Promise<T> {
+    /// What it came to, decoded, if that is known here. A value that is no `T` is a rejection.
+    #[must_use]
+    pub fn value(&self) -> Option<Outcome<T>> {
+        let outcome = self.cast::<crate::Payload>().outcome()?;
+        Some(outcome.and_then(|payload| Ok(payload.decode()?)))
+    }
+}
+
+impl<I: Interface> Promise<Ref<I>> {
+    /// The methods of the object that it will come to: what is sent waits in the promise and
+    /// follows it there, without a round trip.
+    #[must_use]
+    pub fn pipelined(&self) -> I::Eventual {
+        I::Eventual::from(self.cast())
+    }
+}
+
+impl<T> Clone for Promise<T> {
+    fn clone(&self) -> Self {
+        Self::of_slot(self.0.clone())
+    }
+}
+
+impl<T> PartialEq for Promise<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Promise<T> {}
+
+impl<T> std::hash::Hash for Promise<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl<I: Interface> From<Ref<I>> for Promise {
+    fn from(object: Ref<I>) -> Self {
+        Self::of_slot(Slot::Object(object.object()))
+    }
+}
+
+impl<I: Interface> From<Ref<I>> for Promise<Ref<I>> {
+    fn from(object: Ref<I>) -> Self {
+        Self::of_slot(Slot::Object(object.object()))
+    }
+}
+
+impl<T> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Promise({:?})", self.0)
     }
 }
 
-impl Serialize for Promise {
+impl<T> Serialize for Promise<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         write_slot(&self.0, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Promise {
+impl<'de, T> Deserialize<'de> for Promise<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_slot(deserializer).map(Self)
+        read_slot(deserializer).map(Self::of_slot)
     }
 }
 
@@ -566,17 +690,17 @@ impl Target {
     }
 }
 
-impl From<Ref> for Target {
+impl<I: Interface> From<Ref<I>> for Target {
     #[inline]
-    fn from(object: Ref) -> Self {
-        Self(Slot::Object(object.0))
+    fn from(object: Ref<I>) -> Self {
+        Self(Slot::Object(object.object()))
     }
 }
 
-impl From<&Ref> for Target {
+impl<I: Interface> From<&Ref<I>> for Target {
     #[inline]
-    fn from(object: &Ref) -> Self {
-        Self(Slot::Object(object.0))
+    fn from(object: &Ref<I>) -> Self {
+        Self(Slot::Object(object.object()))
     }
 }
 
@@ -593,14 +717,14 @@ impl From<VatId> for Target {
     }
 }
 
-impl From<Promise> for Target {
-    fn from(promise: Promise) -> Self {
+impl<T> From<Promise<T>> for Target {
+    fn from(promise: Promise<T>) -> Self {
         Self(promise.0)
     }
 }
 
-impl From<&Promise> for Target {
-    fn from(promise: &Promise) -> Self {
+impl<T> From<&Promise<T>> for Target {
+    fn from(promise: &Promise<T>) -> Self {
         Self(promise.0.clone())
     }
 }

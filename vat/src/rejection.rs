@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::payload::Payload;
 
 /// The class of what made a delivery fail. It is part of the record, so it never depends on
 /// anything but the vat and the delivery.
@@ -120,11 +123,72 @@ struct Why {
     cause: Cause,
     code: String,
     message: String,
+    /// The encoded [`Refusal`].
+    detail: Option<Vec<u8>>,
+}
+
+/// A reason of a vat's own, with what a program wants to know of it. It becomes a [`Rejection`] with
+/// `?` or `into()`, and whoever gets that has it back with [`Rejection::refusal`], however many
+/// vats passed it on.
+///
+/// Its code is for ever: programs decide by it, and rejections that a journal keeps have it.
+///
+/// ```
+/// use crankcase_vat::{Refusal, Rejection};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+/// #[error("{balance} are there, {value} were asked for")]
+/// struct Insufficient {
+///     balance: u64,
+///     value: u64,
+/// }
+///
+/// impl Refusal for Insufficient {
+///     const CODE: &'static str = "insufficient";
+/// }
+///
+/// let why = Rejection::from(Insufficient { balance: 3, value: 5 });
+/// assert_eq!(why.code(), "insufficient");
+/// assert_eq!(why.message(), "3 are there, 5 were asked for");
+/// let Some(Insufficient { balance, .. }) = why.refusal() else {
+///     panic!("another rejection")
+/// };
+/// assert_eq!(balance, 3);
+/// ```
+pub trait Refusal: Serialize + DeserializeOwned + fmt::Display {
+    /// What tells it from all others that a caller may meet, for programs.
+    const CODE: &'static str;
+}
+
+impl<R: Refusal> From<R> for Rejection {
+    /// What cannot be encoded, holds references or takes more than
+    /// [`MAX_DETAIL_BYTES`](Rejection::MAX_DETAIL_BYTES) is not kept as a refusal; the code and the
+    /// message are, and the message says so.
+    fn from(refusal: R) -> Self {
+        let mut rejection = Self::new(R::CODE, refusal.to_string());
+        let why = match Payload::of(&refusal) {
+            Err(error) => error.to_string(),
+            Ok(detail) if !detail.slots().is_empty() => "it holds references".to_owned(),
+            Ok(detail) if detail.bytes().len() > Self::MAX_DETAIL_BYTES => {
+                format!("it takes {} bytes", detail.bytes().len())
+            }
+            Ok(detail) => {
+                rejection.set_detail(detail.bytes().to_vec());
+                return rejection;
+            }
+        };
+        rejection.0.message = cut(format!("{refusal} (and more, that was not kept: {why})"));
+        rejection
+    }
 }
 
 impl Rejection {
     /// The longest code and the longest message that are kept, in bytes; longer ones are cut.
     pub const MAX_TEXT_BYTES: usize = 1024;
+
+    /// The largest [`Refusal`] that is kept, in bytes of its encoding.
+    pub const MAX_DETAIL_BYTES: usize = 4096;
 
     /// A vat's own rejection: a code for programs and a message for people.
     #[must_use]
@@ -140,6 +204,7 @@ impl Rejection {
             cause,
             code: cut(code.into()),
             message: cut(message.into()),
+            detail: None,
         }))
     }
 
@@ -159,6 +224,26 @@ impl Rejection {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// The vat's own reason, if it is this one.
+    #[must_use]
+    pub fn refusal<R: Refusal>(&self) -> Option<R> {
+        if self.code() != R::CODE {
+            return None;
+        }
+        let detail = Payload::from_bytes(self.0.detail.clone()?);
+        detail.decode().ok()
+    }
+
+    /// The encoded [`Refusal`], if it was made of one.
+    #[must_use]
+    pub fn detail(&self) -> Option<&[u8]> {
+        self.0.detail.as_deref()
+    }
+
+    pub(crate) fn set_detail(&mut self, detail: Vec<u8>) {
+        self.0.detail = Some(detail);
     }
 
     pub(crate) fn refused(mut self) -> Self {

@@ -15,7 +15,7 @@ use crate::rejection::Rejection;
 
 /// What a vat says to a delivery: an answer, with which everything the crank did happens; or a
 /// rejection, with which nothing of it happened.
-pub type Answer = Result<Payload, Rejection>;
+pub type Answer<T = Payload> = Result<T, Rejection>;
 
 /// The code of a vat: a serde value that is handed one delivery at a time.
 ///

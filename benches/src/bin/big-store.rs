@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use crankcase::{
-    Answer, Crank, Kernel, KernelBuilder, Message, Payload, Rejection, Retention, Vat, VatId,
-};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Kernel, KernelBuilder, Payload, Rejection, Retention, VatId};
 use crankcase_benches::Fallible;
 use crankcase_benches::child::Helper;
 use crankcase_benches::measure::{head, rate, row};

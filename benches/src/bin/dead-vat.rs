@@ -10,9 +10,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use clap::Parser;
-use crankcase::{
-    Answer, Crank, Exit, Kernel, Message, Payload, Ref, Rejection, Vat, VatId, VatNumber,
-};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Exit, Kernel, Payload, Ref, Rejection, VatId, VatNumber};
 use crankcase_benches::Fallible;
 use crankcase_benches::load::{self, Settled, p99_millis};
 use crankcase_benches::measure::{Samples, head, rate, row};
@@ -125,7 +124,7 @@ impl Vat for Witness {
 
 /// One run's kernel: the vat with the rows, and those that work beside it.
 struct Bed {
-    _scratch: Scratch,
+    scratch: Scratch,
     kernel: Kernel,
     hoard: VatId,
     dropped: Receiver<Instant>,
@@ -165,7 +164,7 @@ impl Bed {
         let (drops, dropped) = channel();
         let bed = Self {
             kernel: open(&scratch, drops)?,
-            _scratch: scratch,
+            scratch,
             hoard,
             dropped,
         };
@@ -174,6 +173,7 @@ impl Bed {
         for ticket in warm.collect::<Fallible<Vec<_>>>()? {
             ticket.wait()??;
         }
+        bed.scratch.wait_until_quiet()?;
         Ok(bed)
     }
 

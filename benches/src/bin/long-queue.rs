@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Parser;
-use crankcase::{Answer, Crank, Kernel, Message, Payload, Ref, Rejection, Vat};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Kernel, Payload, Ref, Rejection};
 use crankcase_benches::Fallible;
 use crankcase_benches::blob::Blob;
 use crankcase_benches::measure::{head, rate, row};

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use crankcase::{
-    Answer, CommitOrder, Crank, Kernel, Message, Notice, Payload, Ref, Rejection, Vat,
-};
+use crankcase::raw::{Crank, Message, Notice, Vat};
+use crankcase::{Answer, CommitOrder, Kernel, Payload, Ref, Rejection};
 use crankcase_benches::Fallible;
 use crankcase_benches::actor::vat_of;
 use crankcase_benches::measure::{Samples, head, rate, row};

@@ -4,7 +4,8 @@
 //! money that left it is in the credit that its crank sent, so it is never in two places and
 //! never in none.
 
-use crankcase::{Answer, Crank, Message, Payload, Ref, Rejection, Vat};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Payload, Ref, Rejection};
 use serde::{Deserialize, Serialize};
 
 /// An account that holds wei.

@@ -11,10 +11,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crankcase::raw::Vat;
 use crankcase::{
     Cause, Clock, ClockError, CloseError, CommitOrder, Durability, Kernel, OpenError, Outcome,
-    ReadError, Ref, Rejection, RunError as KernelRunError, SendError, Ticket, Vat, VatId,
-    WaitError,
+    ReadError, Ref, Rejection, RunError as KernelRunError, SendError, Ticket, VatId, WaitError,
 };
 use indicatif::ProgressBar;
 

@@ -12,8 +12,10 @@
 
 use std::collections::BTreeMap;
 
-use crankcase::{Answer, Crank, Message, Notice, Object, ObjectId, Payload, Promise, Ref};
-use crankcase::{Rejection, Vat};
+use crankcase::Rejection;
+use crankcase::raw::Vat;
+use crankcase::raw::{Crank, Message, Notice, Object};
+use crankcase::{Answer, ObjectId, Payload, Promise, Ref};
 use serde::{Deserialize, Serialize};
 
 /// What players hand to each other and remember.

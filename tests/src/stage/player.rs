@@ -32,9 +32,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crankcase::raw::{Crank, Message, Notice, Object, Vat};
 use crankcase::{
-    Answer, Crank, Exit, Message, Notice, Object, ObjectId, Outcome, Payload, Promise, PromiseId,
-    Ref, Rejection, Slot, Vat,
+    Answer, Exit, ObjectId, Outcome, Payload, Promise, PromiseId, Ref, Rejection, Slot,
 };
 use serde::{Deserialize, Serialize};
 

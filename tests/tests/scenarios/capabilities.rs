@@ -1,8 +1,7 @@
 //! What a vat may use: what it was given, what it made, what it keeps. Nothing else.
 
-use crankcase::{
-    Cause, ObjectId, Payload, Promise, PromiseId, Ref, SendError, Slot, Vat, VatNumber,
-};
+use crankcase::raw::Vat;
+use crankcase::{Cause, ObjectId, Payload, Promise, PromiseId, Ref, SendError, Slot, VatNumber};
 use crankcase_tests::stage::player::{PLAY, Player, data, described};
 use crankcase_tests::{Stage, in_each_order_with_one_and_four_workers};
 

@@ -1,9 +1,7 @@
 //! Several promises as one.
 
-use crankcase::{
-    Answer, Cause, Crank, Kernel, Message, Notice, Payload, Promise, Ref, Rejection, Vat, join,
-    race,
-};
+use crankcase::raw::{Crank, Message, Notice, Vat, join, race};
+use crankcase::{Answer, Cause, Kernel, Payload, Promise, Ref, Rejection};
 use crankcase_tests::host::settled;
 use crankcase_tests::{Host, PATIENCE, Scratch, Shape, in_every_shape};
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,10 @@
 //! Why something has not come about, and who holds what.
 
 use crankcase::inspect::Inspection;
+use crankcase::raw::{Crank, Message, Vat};
 use crankcase::{
-    Answer, Crank, Durability, Kernel, Message, ObjectId, Payload, Promise, PromiseId, Question,
-    Ref, Reference, Rejection, Vat, VatNumber,
+    Answer, Durability, Kernel, ObjectId, Payload, Promise, PromiseId, Question, Ref, Reference,
+    Rejection, VatNumber,
 };
 use crankcase_tests::host::settled;
 use crankcase_tests::{PATIENCE, Scratch, Step, in_every_shape};

@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use crankcase::{
-    Answer, CommitOrder, Crank, Kernel, KernelBuilder, Message, OpenError, Payload, Rejection, Vat,
-};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, CommitOrder, Kernel, KernelBuilder, OpenError, Payload, Rejection};
 use crankcase_journal::OpenError as JournalError;
 use crankcase_tests::child::Victim;
 use crankcase_tests::host::PLAIN;

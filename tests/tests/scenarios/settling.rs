@@ -1,6 +1,7 @@
 //! What a vat keeps becomes what it came to, as far as that can be kept.
 
-use crankcase::{Answer, Crank, Message, Payload, Promise, Ref, Rejection, Vat};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Payload, Promise, Ref, Rejection};
 use crankcase_tests::pattern::players::{
     answer, ask, fulfil, on, promise, remember, say, send, watch,
 };

@@ -258,11 +258,19 @@ impl<'a> CrankRecord<'a> {
     }
 }
 
+/// In the byte of a rejection's cause: its detail stands behind the message.
+const HAS_DETAIL: u8 = 0x80;
+
 /// Appends a rejection; also used by rows that keep outcomes.
 pub fn write_rejection(out: &mut Vec<u8>, rejection: &Rejection) {
-    out.push(rejection.cause().code());
+    let detail = rejection.detail();
+    let flag = if detail.is_some() { HAS_DETAIL } else { 0 };
+    out.push(rejection.cause().code() | flag);
     put_bytes(out, rejection.code().as_bytes());
     put_bytes(out, rejection.message().as_bytes());
+    if let Some(detail) = detail {
+        put_bytes(out, detail);
+    }
 }
 
 /// Reads what [`write_rejection`] wrote.
@@ -272,15 +280,16 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: &Rejection) {
 /// [`DecodeError`] when no rejection stands there.
 pub fn read_rejection(reader: &mut Reader<'_>) -> Result<Rejection, DecodeError> {
     let offset = reader.offset();
-    let cause = Cause::from_code(reader.byte("cause")?).ok_or(DecodeError::Invalid {
+    let first = reader.byte("cause")?;
+    let cause = Cause::from_code(first & !HAS_DETAIL).ok_or(DecodeError::Invalid {
         what: "cause",
         offset,
     })?;
-    Ok(Rejection::with_cause(
-        cause,
-        reader.text("code")?,
-        reader.text("message")?,
-    ))
+    let mut rejection = Rejection::with_cause(cause, reader.text("code")?, reader.text("message")?);
+    if first & HAS_DETAIL != 0 {
+        rejection.set_detail(reader.bytes("detail")?.to_vec());
+    }
+    Ok(rejection)
 }
 
 #[cfg(test)]

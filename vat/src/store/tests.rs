@@ -250,6 +250,7 @@ impl Bench {
             doom: RefCell::new(None),
             doomed: Cell::new(false),
             exit: Cell::new(None),
+            state_left: Cell::new(false),
             random: RefCell::new(None),
             stays_on_its_thread: PhantomData,
         };
@@ -590,6 +591,7 @@ pub(crate) fn in_a_crank<R>(deeds: impl FnOnce(&Crank<'_>) -> Result<R, crate::R
         doom: RefCell::new(None),
         doomed: Cell::new(false),
         exit: Cell::new(None),
+        state_left: Cell::new(false),
         random: RefCell::new(None),
         stays_on_its_thread: PhantomData,
     };

@@ -1,8 +1,10 @@
-//! A complete host: accounts that pay each other, and a transfer that survives the process.
+//! A host without `#[vat]`: names of methods, payloads, and a match over them, as a bridge or an
+//! interpreter would have it.
 
 use std::time::Duration;
 
-use crankcase::{Answer, Crank, Kernel, Message, Payload, Ref, Rejection, Vat};
+use crankcase::raw::{Crank, Message, Vat};
+use crankcase::{Answer, Kernel, Payload, Ref, Rejection};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -39,7 +41,7 @@ impl Vat for Account {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = std::env::temp_dir().join(format!("first-host-{}", std::process::id()));
+    let directory = std::env::temp_dir().join(format!("raw-host-{}", std::process::id()));
     let kernel = Kernel::builder(&directory).kind::<Account>(()).open()?;
     let ann = kernel.spawn("account", &100u64)?.wait()??;
     let bob = kernel.spawn("account", &0u64)?.wait()??;
