@@ -22,7 +22,8 @@ use crate::database::LogDatabase;
 use crate::error::{CloseError, CommitError, ReadError, fjall_to_io};
 use crate::faults::Faults;
 use crate::group::Group;
-use crate::layout::{RETAINED_KEY, seq_key, seq_of_key};
+use crate::groups::Fact;
+use crate::layout::{FACT_PREFIX, RETAINED_KEY, seq_key, seq_of_key};
 use crate::memory::MemoryJournal;
 use crate::settings::{Durability, Retention, Settings};
 use crate::shared::Shared;
@@ -224,6 +225,33 @@ impl Committer {
                     && self.groups.is_multiple_of(GROUPS_PER_WITNESS_SYNC)
                 {
                     witness.sync()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps facts beside the order: what must last, and is no part of what the records say. They are durable, as the
+    /// journal's [`Durability`] has it, when this returns; an older one with the same key is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Why they were not written. That is final, as for [`commit`](Self::commit); no acknowledged group is in doubt.
+    pub fn put_facts(&mut self, facts: &[Fact]) -> io::Result<()> {
+        match &self.store {
+            LogStore::Memory(memory) => memory.log().facts.extend(facts.iter().cloned()),
+            LogStore::Disk { log, .. } => {
+                let mode = match self.durability {
+                    Durability::Sync => PersistMode::SyncData,
+                    Durability::Buffered | Durability::None => PersistMode::Buffer,
+                };
+                let mut batch = log.db.batch().durability(Some(mode));
+                for (key, value) in facts {
+                    batch.insert(&log.meta, [FACT_PREFIX, key].concat(), &value[..]);
+                }
+                if let Err(error) = batch.commit() {
+                    self.stopped = true;
+                    return Err(fjall_to_io(error));
                 }
             }
         }

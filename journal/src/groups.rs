@@ -7,7 +7,7 @@ use crankcase_vat::Seq;
 
 use crate::database::{LogDatabase, View};
 use crate::error::{Damage, ReadError};
-use crate::layout::{seq_key, seq_of_key};
+use crate::layout::{FACT_PREFIX, seq_key, seq_of_key};
 use crate::memory::MemoryJournal;
 use crate::shared::Shared;
 use crate::stored_group::{GroupBytes, StoredGroup};
@@ -17,6 +17,9 @@ pub(crate) enum GroupSource {
     Memory(Arc<MemoryJournal>),
     Disk(LogDatabase),
 }
+
+/// A key, and what the owner of the journal keeps under it [beside the order](crate::Committer::put_facts).
+pub type Fact = (Vec<u8>, Vec<u8>);
 
 /// Gives stored groups back. Clones share the same journal.
 #[derive(Clone)]
@@ -126,6 +129,32 @@ impl Groups {
                 Ok(note.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
             }
         }
+    }
+
+    /// What the owner of the journal keeps [beside the order](crate::Committer::put_facts), by key.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] when it cannot be read.
+    pub fn facts(&self) -> Result<Vec<Fact>, ReadError> {
+        let log = match &self.source {
+            GroupSource::Memory(memory) => {
+                let facts = memory.log().facts.clone();
+                return Ok(facts.into_iter().collect());
+            }
+            GroupSource::Disk(log) => log,
+        };
+        let mut past = FACT_PREFIX.to_vec();
+        *past.last_mut().expect("the prefix is not empty") += 1;
+        let bounds = (Bound::Included(FACT_PREFIX.to_vec()), Bound::Excluded(past));
+        let rows = log.view().between(&log.meta, bounds);
+        rows.map(|row| {
+            let (key, value) = row
+                .into_inner()
+                .map_err(|error| ReadError::from_fjall(error, "what stands beside the order"))?;
+            Ok((key[FACT_PREFIX.len()..].to_vec(), value.to_vec()))
+        })
+        .collect()
     }
 
     /// The first place that retention left; groups before it are gone.

@@ -10,6 +10,7 @@
 //!     groups  (id 1)       first Seq, u64 big endian          -> group value, below
 //!     notes   (id 2)       Seq, u64 big endian                -> UTF-8 text
 //!     meta    (id 3)       "retained"                         -> first retained Seq, u64 big endian
+//!                          "fact/" || key                     -> what the owner of the journal keeps beside the order
 //! DIR/tables/              fjall database written by the checkpointer alone
 //!     rows    (id 1)       table, u8 || key                   -> row
 //!     meta    (id 2)       "checkpoint"                       -> checkpoint row                  (checkpointer.rs)
@@ -94,6 +95,8 @@ pub(crate) const TABLES_META: KeyspaceName = KeyspaceName {
 
 /// Row of [`LOG_META`]: the first `Seq` that retention left.
 pub(crate) const RETAINED_KEY: &[u8] = b"retained";
+/// Rows of [`LOG_META`]: what stands beside the order.
+pub(crate) const FACT_PREFIX: &[u8] = b"fact/";
 /// Row of [`TABLES_META`]: what the tables stand for.
 pub(crate) const CHECKPOINT_KEY: &[u8] = b"checkpoint";
 

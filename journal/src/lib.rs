@@ -61,7 +61,7 @@ pub use error::{CheckpointError, CloseError, CommitError, Damage, OpenError, Rea
 #[doc(hidden)]
 pub use faults::Faults;
 pub use group::Group;
-pub use groups::{Groups, GroupsFrom};
+pub use groups::{Fact, Groups, GroupsFrom};
 pub use identity::Identity;
 pub use open::{Opened, Recovered, TornTail, identity_of, open};
 pub use private_copy::PrivateCopy;

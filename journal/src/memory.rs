@@ -22,6 +22,7 @@ pub(crate) struct MemoryJournal {
 pub(crate) struct MemoryLog {
     pub(crate) groups: BTreeMap<Seq, Arc<[u8]>>,
     pub(crate) notes: BTreeMap<Seq, String>,
+    pub(crate) facts: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 #[derive(Debug, Default)]

@@ -311,8 +311,12 @@ impl Block {
                 Role::Dropped => "Answer<()>",
                 _ => "Answer<…>",
             };
+            let span = match &signature.output {
+                ReturnType::Default => name.span(),
+                written => written.span(),
+            };
             return Err(error(
-                signature.output.span(),
+                span,
                 format!(
                     "`{name}` answers: write `-> {what}`, spelled like that, because with `Err` \
                      nothing of the crank happens, and a reader must see that. A method without a \

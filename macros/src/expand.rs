@@ -10,7 +10,7 @@ use crate::options::Options;
 
 /// What `#[vat]` makes.
 pub(crate) fn vat(options: TokenStream, block: TokenStream) -> TokenStream {
-    or_error(block.clone(), || {
+    or_error(|| {
         let options = Options::parse(options, "vat")?;
         let block = Block::parse(syn::parse2(block)?, false)?;
         let Some(create) = &block.create else {
@@ -35,7 +35,7 @@ pub(crate) fn vat(options: TokenStream, block: TokenStream) -> TokenStream {
 
 /// What `#[object]` makes.
 pub(crate) fn object(options: TokenStream, block: TokenStream) -> TokenStream {
-    or_error(block.clone(), || {
+    or_error(|| {
         let options = Options::parse(options, "object")?;
         let block = Block::parse(syn::parse2(block)?, true)?;
         let item = &block.item;
@@ -49,25 +49,10 @@ pub(crate) fn object(options: TokenStream, block: TokenStream) -> TokenStream {
     })
 }
 
-/// With an error the block stays as it is, so that there are no others because of that.
-fn or_error(block: TokenStream, expand: impl FnOnce() -> syn::Result<TokenStream>) -> TokenStream {
-    expand().unwrap_or_else(|error| {
-        let error = error.to_compile_error();
-        match syn::parse2::<syn::ItemImpl>(block) {
-            Ok(mut item) => {
-                for part in &mut item.items {
-                    if let syn::ImplItem::Fn(function) = part {
-                        function.attrs.retain(|attr| {
-                            let ours = ["create", "watcher", "migrate", "dropped"];
-                            !ours.iter().any(|name| attr.path().is_ident(name))
-                        });
-                    }
-                }
-                quote!(#error #item)
-            }
-            Err(_) => error,
-        }
-    })
+/// With an error nothing but that is left of the block: what stands in it would only be a reason for
+/// more of them.
+fn or_error(expand: impl FnOnce() -> syn::Result<TokenStream>) -> TokenStream {
+    expand().unwrap_or_else(|error| error.to_compile_error())
 }
 
 /// The name of an argument as callers and the journal know it: `_` before it only says that the
@@ -359,6 +344,27 @@ fn implementation(options: &Options, block: &Block, create: &Method) -> TokenStr
             }
         }
     });
+    let described = describe_all(block);
+    let listed = &options.objects;
+    let created = create.arguments.iter().map(takes);
+    let migrate = block.migrate.as_ref().map(|method| {
+        let (name, old) = (&method.name, types(method)[0]);
+        quote! {
+            const MIGRATES_FROM: ::core::option::Option<u32> = ::core::option::Option::Some(
+                <#old as #krate::raw::Vat>::VERSION
+            );
+
+            fn migrate(
+                cx: &#krate::raw::Crank<'_>,
+                env: &Self::Env,
+                old: &#krate::Payload,
+            ) -> ::core::result::Result<Self, #krate::Rejection> {
+                #cx
+                let answer: #krate::Answer<Self> = Self::#name(&cx, old.decode::<#old>()?);
+                answer
+            }
+        }
+    });
     let objects = options.objects.iter().map(|object| {
         quote! {
             <#object as #krate::typed::VatObject>::KIND => {
@@ -388,6 +394,15 @@ fn implementation(options: &Options, block: &Block, create: &Method) -> TokenStr
             const KIND: &'static str = #kind;
             const VERSION: u32 = #version;
             type Env = #env;
+
+            fn describe(shape: &mut #krate::typed::ShapeWriter) {
+                shape.state::<Self>();
+                shape.create()#(#created)*.gives_vat();
+                #(#described)*
+                #(shape.object::<#listed>();)*
+            }
+
+            #migrate
 
             fn create(
                 cx: &#krate::raw::Crank<'_>,
@@ -451,8 +466,36 @@ fn implementation(options: &Options, block: &Block, create: &Method) -> TokenStr
     }
 }
 
+/// What says how an argument stands in bytes.
+fn takes(argument: &Argument) -> TokenStream {
+    let (name, of) = (plain(argument).to_string(), &argument.of);
+    quote!(.takes::<#of>(#name))
+}
+
+/// What says how the messages of all methods stand in bytes.
+fn describe_all(block: &Block) -> Vec<TokenStream> {
+    let methods = block.methods.iter().map(|method| {
+        let (wire, comes_to) = (method.name.to_string(), &method.comes_to);
+        let (conditions, takes) = (conditions(method), method.arguments.iter().map(takes));
+        quote! {
+            #(#conditions)*
+            { shape.method(#wire)#(#takes)*.gives::<#comes_to>(); }
+        }
+    });
+    let watchers = block.watchers.iter().map(|(method, outcome)| {
+        let (wire, comes_to) = (method.name.to_string(), &method.comes_to);
+        let (conditions, takes) = (conditions(method), method.arguments.iter().map(takes));
+        quote! {
+            #(#conditions)*
+            { shape.watcher(#wire)#(#takes)*.hears::<#outcome>().gives::<#comes_to>(); }
+        }
+    });
+    methods.chain(watchers).collect()
+}
+
 fn object_implementation(options: &Options, block: &Block) -> TokenStream {
     let (krate, of, kind, vat) = (&options.krate, &block.of, &options.kind, &options.vat);
+    let described = describe_all(block);
     let methods = block.methods.iter().map(|method| {
         let (wire, taken) = (method.name.to_string(), take(method, &quote!(message)));
         let first = match method.writes {
@@ -481,6 +524,10 @@ fn object_implementation(options: &Options, block: &Block) -> TokenStream {
         impl #krate::typed::VatObject for #of {
             type Vat = #vat;
             const KIND: &'static str = #kind;
+
+            fn describe(shape: &mut #krate::typed::ShapeWriter) {
+                #(#described)*
+            }
 
             fn receive(
                 vat: &mut #vat,

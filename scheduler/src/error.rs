@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crankcase_journal as journal;
-use crankcase_vat::{KindError, PayloadError, VatId};
+use crankcase_vat::{KindError, PayloadError, ShapeChanged, VatId};
 
 use crate::order::CommitOrder;
 use crate::state::{Contradiction, LoadError};
@@ -44,7 +44,8 @@ pub enum OpenError {
     /// A vat in the journal was made by another version of its kind's code.
     #[error(
         "the journal has vats of the kind {kind:?} in version {stored}, and the host registered \
-         version {registered}; nothing was changed. Open with the code of version {stored}"
+         version {registered} without it; nothing was changed. Register version {stored} as well, \
+         and upgrade the vats"
     )]
     OtherKindVersion {
         /// The kind's name.
@@ -54,6 +55,9 @@ pub enum OpenError {
         /// The version of the host's code.
         registered: u32,
     },
+    /// A kind's code reads what the journal holds otherwise than it was written.
+    #[error("{0}. Nothing was changed")]
+    OtherShape(Box<ShapeChanged>),
     /// The journal was made with another commit order.
     #[error(
         "the journal was made in {stored} order and cannot be opened in {asked} order; nothing \
@@ -273,6 +277,21 @@ pub enum ReadError {
         found: String,
         /// The kind that was asked for.
         asked: &'static str,
+    },
+    /// The vat has another version of its kind's code than was asked for.
+    #[error(
+        "vat {vat} has version {found} of the kind {kind:?}, not {asked}: read it as that, or \
+         upgrade it first"
+    )]
+    OtherVersion {
+        /// The id.
+        vat: VatId,
+        /// Its kind.
+        kind: String,
+        /// The version that it has.
+        found: u32,
+        /// The version that was asked for.
+        asked: u32,
     },
     /// The state does not decode.
     #[error(transparent)]

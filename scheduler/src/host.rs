@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crankcase_vat::record::{Act, InputWriter, RequestRef};
 use crankcase_vat::{
-    Body, Limits, ObjectId, Outcome, Payload, Promise, Slot, Target, VatId, VatNumber,
+    Body, Limits, ObjectId, Outcome, Payload, Promise, Slot, Target, Vat, VatId, VatNumber,
     each_reference, is_name,
 };
 use serde::Serialize;
@@ -182,6 +182,18 @@ impl Draft {
             name,
         });
         Ok(id)
+    }
+
+    pub(crate) fn upgrade<V: Vat>(&mut self, kernel: &Kernel, vat: VatId) -> Result<(), SendError> {
+        let version = V::VERSION;
+        kernel.check_version(V::KIND, version)?;
+        self.hash(10, &[&vat.to_bytes(), &version.to_le_bytes()]);
+        self.push(&Act::Upgrade {
+            vat,
+            kind: V::KIND,
+            version,
+        });
+        Ok(())
     }
 
     pub(crate) fn forget(&mut self, request: &str) -> Result<(), SendError> {
@@ -371,6 +383,15 @@ impl<'k> Batch<'k> {
         }
         self.draft
             .spawn(self.kernel, name, kind, &Payload::of(args)?)
+    }
+
+    /// Adds that a vat goes on with the version `V` of its kind's code; see [`Kernel::upgrade`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownKind`] when the host has not registered `V`.
+    pub fn upgrade<V: Vat>(&mut self, vat: impl Into<VatId>) -> Result<(), SendError> {
+        self.draft.upgrade::<V>(self.kernel, vat.into())
     }
 
     /// Adds that a request id is needed no longer.

@@ -31,6 +31,7 @@ pub(crate) struct Load {
     pub(crate) cell: Arc<Cell>,
     pub(crate) number: VatNumber,
     pub(crate) kind: String,
+    pub(crate) version: u32,
     pub(crate) progress: Progress,
     /// The state, if the tables have an older one.
     pub(crate) state: Option<Vec<u8>>,
@@ -161,8 +162,10 @@ fn refill(
 
 fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
     let id = load.cell.id;
-    let kind = parts.crank.kinds.get(&load.kind).cloned();
-    let kind = kind.ok_or_else(|| format!("vat {id} is of the unknown kind {:?}", load.kind))?;
+    let (name, version) = (&load.kind, load.version);
+    let kind = parts.crank.kinds.get_version(name, version).cloned();
+    let kind = kind
+        .ok_or_else(|| format!("vat {id} is of the unknown kind {name:?} (version {version})"))?;
     let tables = parts.snapshot().map_err(|error| error.to_string())?;
     let state = match load.state {
         Some(state) => Some(state),

@@ -176,6 +176,14 @@ pub enum ActView {
         /// How often.
         times: u64,
     },
+    /// Another version of a kind's code: asked for by the host, or taken up by the vat.
+    Version {
+        /// The vat that is to take it up; nothing in the record of the vat that has.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vat: Option<String>,
+        /// The version.
+        version: u32,
+    },
     /// An act of a newer version.
     Unknown,
 }
@@ -362,6 +370,14 @@ fn act_view(act: &Act<'_>, creator: Option<VatNumber>) -> ActView {
         Act::Hold { what } => reference("hold", what, 1),
         Act::Release { what } => reference("release", what, 1),
         Act::Await { on } => reference("await", on, 1),
+        Act::Upgrade { vat, version, .. } => ActView::Version {
+            vat: Some(vat.to_string()),
+            version: *version,
+        },
+        Act::Became { version } => ActView::Version {
+            vat: None,
+            version: *version,
+        },
         _ => ActView::Unknown,
     }
 }
@@ -502,6 +518,13 @@ impl fmt::Display for ActView {
                 1 => write!(f, "{change} {reference}"),
                 times => write!(f, "{change} {reference} {times} times"),
             },
+            Self::Version {
+                vat: Some(vat),
+                version,
+            } => write!(f, "have {vat} go on with version {version} of its code"),
+            Self::Version { vat: None, version } => {
+                write!(f, "go on with version {version} of its code")
+            }
             Self::Unknown => write!(f, "an act of a newer version"),
         }
     }

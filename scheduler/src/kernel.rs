@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crankcase_journal::{ActivityHash, Identity, Recovered};
 use crankcase_vat::record::InputWriter;
-use crankcase_vat::{Limits, Outcome, Payload, Promise, Rejection, Target, Vat, VatId};
+use crankcase_vat::{
+    Interface, Limits, Outcome, Payload, Promise, Ref, Rejection, Target, Vat, VatId,
+};
 use serde::Serialize;
 
 use crate::builder::KernelBuilder;
@@ -52,6 +54,24 @@ pub struct Kernel {
     identity: Identity,
     recovered: Recovered,
     drop_timeout: Duration,
+}
+
+/// Whether a vat that was found is of the kind that was asked for.
+fn check_kind<V: Vat>(vat: VatId, found: Option<(String, u32)>) -> Result<(), ReadError> {
+    match found {
+        Some((found, _)) if found != V::KIND => Err(ReadError::OtherKind {
+            vat,
+            found,
+            asked: V::KIND,
+        }),
+        Some((kind, found)) if found != V::VERSION => Err(ReadError::OtherVersion {
+            vat,
+            kind,
+            found,
+            asked: V::VERSION,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What became of an input that was handed in.
@@ -296,6 +316,16 @@ impl Kernel {
             Some(kind) => Ok(kind.version()),
             None => Err(SendError::UnknownKind {
                 kind: kind.to_owned(),
+            }),
+        }
+    }
+
+    /// Whether the host has registered that version of a kind.
+    pub(crate) fn check_version(&self, kind: &str, version: u32) -> Result<(), SendError> {
+        match self.engine.parts.crank.kinds.get_version(kind, version) {
+            Some(_) => Ok(()),
+            None => Err(SendError::UnknownKind {
+                kind: format!("{kind} version {version}"),
             }),
         }
     }
@@ -594,6 +624,84 @@ impl Kernel {
         Ok(found)
     }
 
+    /// The vat that a root name stands for, as a reference to a vat of that kind; see
+    /// [`root`](Self::root).
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::OtherKind`] when it is of another kind. Its version is not looked at: all
+    /// versions of a kind understand what has one name in the same way.
+    pub fn root_as<V: Vat + Interface>(&self, name: &str) -> Result<Option<Ref<V>>, ReadError> {
+        let Some(vat) = self.root(name)? else {
+            return Ok(None);
+        };
+        match self.kind_of(vat)? {
+            Some((found, _)) if found != V::KIND => Err(ReadError::OtherKind {
+                vat,
+                found,
+                asked: V::KIND,
+            }),
+            _ => Ok(Some(Ref::to(vat).cast())),
+        }
+    }
+
+    /// The kind of a vat that lives, and the version of its code. The answer is given when what it
+    /// rests on is released.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Wait`].
+    pub fn kind_of(&self, vat: impl Into<VatId>) -> Result<Option<(String, u32)>, ReadError> {
+        let vat = vat.into();
+        self.check_outside()?;
+        let cell = TicketCell::new(true);
+        let settled = Arc::clone(&cell);
+        let (_, kind) = self
+            .engine
+            .ask(move |sequencer| sequencer.read(vat, settled));
+        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
+        Ok(kind)
+    }
+
+    /// The vats of a kind that live, with the versions of their code, in the order of their ids. It
+    /// looks at every vat. The answer is given when what it rests on is released.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Wait`].
+    pub fn vats_of(&self, kind: &str) -> Result<Vec<(VatId, u32)>, ReadError> {
+        self.check_outside()?;
+        let cell = TicketCell::new(true);
+        let (kind, settled) = (kind.to_owned(), Arc::clone(&cell));
+        let found = self
+            .engine
+            .ask(move |sequencer| sequencer.vats_of(&kind, settled));
+        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
+        Ok(found)
+    }
+
+    /// Has a vat go on with the version `V` of its kind's code, as a delivery in its inbox: what
+    /// waits before it is handled by the code that the vat has, what comes after it by `V`. The vat's
+    /// state is made by `V`'s migration, in several steps when `V` takes over from a version that is
+    /// itself newer than the vat's.
+    ///
+    /// The ticket settles with a rejection when the vat is of another kind, when there is no way from
+    /// its version to `V`, when `V` has no watcher or no sort of objects that the vat's version has,
+    /// or when the migration fails. Then nothing has happened, and the vat goes on with the version
+    /// that it has. A vat that has the version already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent.
+    pub fn upgrade<V: Vat>(
+        &self,
+        vat: impl Into<VatId>,
+    ) -> Result<Ticket<Result<(), Rejection>>, SendError> {
+        let mut draft = Draft::new();
+        draft.upgrade::<V>(self, vat.into())?;
+        self.submit(draft, None, |outcomes| only(outcomes).map(drop))
+    }
+
     /// Reads a vat's state between two of its cranks, without a record. The answer is given when
     /// what was seen is released. It is the state as sequenced: what a crank that is still running
     /// will make of it is not seen.
@@ -614,13 +722,7 @@ impl Kernel {
             .engine
             .ask(move |sequencer| sequencer.read(vat, settled));
         Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
-        if let Some(found) = kind.filter(|kind| kind != V::KIND) {
-            return Err(ReadError::OtherKind {
-                vat,
-                found,
-                asked: V::KIND,
-            });
-        }
+        check_kind::<V>(vat, kind)?;
         let bytes = match found {
             FoundState::Nobody => None,
             FoundState::Bytes(bytes) => Some(bytes),

@@ -149,7 +149,7 @@ pub mod typed {
         Caller, Crank, NamedSpawner, Spawner, Travels, VatObject, Watcher, no_such_method,
         no_such_object_kind, no_such_watcher,
     };
-    pub use crankcase_vat::{Any, Callee, Client, Interface, Nameless};
+    pub use crankcase_vat::{Any, Callee, Client, Interface, Nameless, PartWriter, ShapeWriter};
 }
 
 #[cfg(not(crankcase_loom))]

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
-use crankcase_journal::{Durability, Groups, Identity, Opened, PrivateCopy, Tables};
+use crankcase_journal::{Durability, Fact, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
 use crankcase_vat::{
-    Delivery, DeliveryHead, DeliveryId, Kinds, Other, RecordBytes, Seq, Span, Time, What,
+    Delivery, DeliveryHead, DeliveryId, KindShape, Kinds, Other, RecordBytes, Seq, Span, Time, What,
 };
 use rustc_hash::FxHashMap;
 
@@ -342,7 +342,8 @@ fn delivery_spans(record: &[u8]) -> Option<(Time, Vec<Span>)> {
 /// Whether the host knows the kinds of all vats that live.
 fn check_kinds(state: &State, kinds: &Kinds) -> Result<(), OpenError> {
     for stored in state.kinds().iter().filter(|kind| kind.live > 0) {
-        match kinds.get(&stored.name) {
+        let known = kinds.get_version(&stored.name, stored.version);
+        match known.or_else(|| kinds.get(&stored.name)) {
             None => {
                 return Err(OpenError::UnknownKind {
                     kind: stored.name.clone(),
@@ -360,6 +361,50 @@ fn check_kinds(state: &State, kinds: &Kinds) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// What the shape of a version of a kind is kept under.
+const SHAPE: &[u8] = b"shape/";
+
+fn shape_key(shape: &KindShape) -> Vec<u8> {
+    let name = shape.kind().as_bytes();
+    [SHAPE, name, b"/", &shape.version().to_be_bytes()].concat()
+}
+
+/// The shapes that the journal's kinds had.
+pub(crate) fn stored_shapes(groups: &Groups) -> Result<Vec<KindShape>, OpenError> {
+    let mut shapes = Vec::new();
+    for (key, value) in groups.facts()? {
+        let Some(name) = key.strip_prefix(SHAPE) else {
+            continue;
+        };
+        let shape = name.split_last_chunk::<4>().and_then(|(name, version)| {
+            let name = std::str::from_utf8(name.strip_suffix(b"/")?).ok()?;
+            KindShape::from_bytes(name, u32::from_be_bytes(*version), &value)
+        });
+        shapes.push(shape.ok_or_else(|| OpenError::Damaged {
+            what: "the shape of a kind is none".to_owned(),
+            place: "what stands beside the order".to_owned(),
+        })?);
+    }
+    Ok(shapes)
+}
+
+/// Whether the host's kinds read what the journal's kinds wrote; gives the shapes that are new.
+fn check_shapes(groups: &Groups, kinds: &Kinds) -> Result<Vec<Fact>, OpenError> {
+    let stored = stored_shapes(groups)?;
+    let mut new = Vec::new();
+    for shape in kinds.iter().filter_map(|kind| kind.shape()) {
+        let of_kind = stored.iter().filter(|stored| stored.kind() == shape.kind());
+        for stored in of_kind {
+            let read = shape.check_stored(stored);
+            read.map_err(|changed| OpenError::OtherShape(Box::new(changed)))?;
+        }
+        if !stored.contains(shape) {
+            new.push((shape_key(shape), shape.to_bytes()));
+        }
+    }
+    Ok(new)
 }
 
 /// The journal's order, if the host asked for that and for its seed.
@@ -390,6 +435,8 @@ struct Prior {
     last: Seq,
     recovered: Recovered,
     waiting: Bodies,
+    /// Shapes of kinds that the journal does not have yet.
+    new_shapes: Vec<Fact>,
 }
 
 impl Prior {
@@ -402,6 +449,7 @@ impl Prior {
     ) -> Result<Self, OpenError> {
         let recovered = recover(order, tables, groups, last)?;
         check_kinds(&recovered.state, &builder.kinds)?;
+        let new_shapes = check_shapes(groups, &builder.kinds)?;
         // A recount looks at all of them.
         let at_once = match builder.audit_counts {
             true => u64::MAX,
@@ -412,6 +460,7 @@ impl Prior {
             last,
             recovered,
             waiting,
+            new_shapes,
         })
     }
 
@@ -440,7 +489,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
     let opened = crankcase_journal::open(directory, &settings, &fresh)?;
     let Opened {
         identity,
-        committer,
+        mut committer,
         checkpointer,
         groups,
         tables,
@@ -455,8 +504,17 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
     let Prior {
         recovered: Recovered { state, replayed },
         waiting,
+        new_shapes,
         ..
     } = prior;
+    // Before a record of that code can be there.
+    if !new_shapes.is_empty() {
+        let written = committer.put_facts(&new_shapes);
+        written.map_err(|source| crankcase_journal::OpenError::Io {
+            doing: "keeping the shapes of the kinds".to_owned(),
+            source,
+        })?;
+    }
 
     let audit = match builder.audit_counts {
         true => Some(waiting.audit(&state, &tables)?),

@@ -35,6 +35,10 @@ pub(crate) enum Task<'a> {
     Dropped {
         object: u64,
     },
+    Upgrade {
+        kind: &'a str,
+        version: u32,
+    },
 }
 
 impl<'a> Task<'a> {
@@ -116,6 +120,7 @@ impl<'a> Task<'a> {
                 method,
                 args: parts(&args, arrived)?,
             },
+            Act::Upgrade { kind, version, .. } => return Ok(Self::Upgrade { kind, version }),
             _ => return Err(invalid),
         };
         if !arrived.is_empty() {
@@ -126,7 +131,7 @@ impl<'a> Task<'a> {
 
     pub(crate) const fn object(&self) -> u64 {
         match self {
-            Self::Start { .. } => ObjectId::ROOT,
+            Self::Start { .. } | Self::Upgrade { .. } => ObjectId::ROOT,
             Self::Message { object, .. }
             | Self::Notice { object, .. }
             | Self::Dropped { object } => *object,
@@ -141,6 +146,8 @@ pub(crate) struct After<'a> {
     pub(crate) answer: &'a mut Vec<u8>,
     /// Whether the state is as it was before, and is not encoded.
     pub(crate) state_left: &'a mut bool,
+    /// The version of its code that the vat goes on with, if it is another.
+    pub(crate) became: &'a mut Option<Arc<dyn AnyKind>>,
     pub(crate) answer_wanted: bool,
 }
 
@@ -170,6 +177,22 @@ pub(crate) fn drive(
             "not_started",
             "the vat was never started",
         ));
+    }
+    if let Task::Upgrade {
+        kind: name,
+        version,
+    } = task
+    {
+        if *name != kind.name() {
+            let why = format!("the vat is of the kind {:?}, and not {name:?}", kind.name());
+            return Err(Rejection::new("upgrade", why));
+        }
+        let body = Body::read(encoded).and_then(|body| body.to_payload());
+        let state = body.map_err(|error| bad_state(error.to_string()))?;
+        if let Some((became, upgraded)) = upgrade(kind, *version, state, cx)? {
+            *value = Some(upgraded);
+            *after.became = Some(became);
+        }
     }
     let value = match value {
         Some(value) => value,
@@ -217,6 +240,7 @@ pub(crate) fn drive(
             }
         }
         Task::Dropped { object } => value.dropped(cx, *object).map(|()| Payload::empty()),
+        Task::Upgrade { .. } => Ok(Payload::empty()),
     };
     // Looked at where it is, because moving it is a part of what a crank costs.
     let answer = match &answered {
@@ -259,6 +283,7 @@ pub(crate) fn drive(
         }
     }
     if cx.shared.check_canonical {
+        let kind = after.became.as_ref().unwrap_or(kind);
         check_canonical(kind, after.bytes, after.slots)?;
     }
     if after.bytes.len() > limits.state_bytes {
@@ -267,6 +292,62 @@ pub(crate) fn drive(
         return Err(Rejection::with_cause(Cause::Limit, "state_bytes", message));
     }
     Ok(())
+}
+
+/// A version of a kind's code, and a value as that has it.
+type Upgraded = (Arc<dyn AnyKind>, Box<dyn AnyVat>);
+
+/// The vat's value as another version of its code has it, which may take several steps: each version
+/// takes over the states of one before it. Nothing when it has that version already.
+fn upgrade(
+    kind: &Arc<dyn AnyKind>,
+    version: u32,
+    state: Payload,
+    cx: &Crank<'_>,
+) -> Result<Option<Upgraded>, Rejection> {
+    let (name, has) = (kind.name(), kind.version());
+    let fail = |why: String| Rejection::new("upgrade", why);
+    if version == has {
+        return Ok(None);
+    }
+    let mut steps = Vec::new();
+    let mut next = version;
+    while next != has {
+        let Some(step) = cx.shared.kinds.get_version(name, next) else {
+            let why =
+                format!("no version {next} of the kind {name:?} is registered with this host");
+            return Err(fail(why));
+        };
+        match step.migrates_from() {
+            Some(from) if from < next && from >= has => next = from,
+            _ => {
+                let why = format!(
+                    "the vat has version {has} of the kind {name:?}, and version {next} does not \
+                     take over its states"
+                );
+                return Err(fail(why));
+            }
+        }
+        steps.push(step);
+    }
+    let (mut state, mut before) = (state, kind);
+    loop {
+        let Some(step) = steps.pop() else {
+            return Ok(None);
+        };
+        if let (Some(shape), Some(old)) = (step.shape(), before.shape()) {
+            let taken_over = shape.check_takes_over(old);
+            taken_over.map_err(|left_out| fail(left_out.to_string()))?;
+        }
+        let value = step.migrate(cx, &state)?;
+        if steps.is_empty() {
+            return Ok(Some((Arc::clone(step), value)));
+        }
+        let (mut bytes, mut slots) = (Vec::new(), Vec::new());
+        let encoded = value.encode(&mut bytes, &mut slots);
+        encoded.map_err(|error| fail(error.to_string()))?;
+        (state, before) = (Payload::from_parts(bytes, slots), step);
+    }
 }
 
 /// Whether a state that the vat says it has left as it was is that.

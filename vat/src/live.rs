@@ -37,6 +37,8 @@ pub struct Workspace {
     state: Vec<u8>,
     /// Whether the state is as it was before, and so was not encoded.
     state_left: bool,
+    /// The version of its code that the vat goes on with, if it is another.
+    became: Option<Arc<dyn AnyKind>>,
     /// The references of the state after the crank.
     held: Held,
     /// The answer as a resolution.
@@ -277,6 +279,7 @@ impl LiveVat {
         space.slots.clear();
         space.state.clear();
         space.state_left = false;
+        space.became = None;
         space.answer.clear();
         space.arrived.clear();
         space.came.clear();
@@ -365,6 +368,7 @@ impl LiveVat {
             slots: &mut space.slots,
             answer: &mut space.answer,
             state_left: &mut space.state_left,
+            became: &mut space.became,
             answer_wanted: delivery.answer_wanted(),
         };
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -502,6 +506,11 @@ impl LiveVat {
                     self.given_away.insert(object, number);
                 });
             }
+        }
+        if let Some(became) = space.became.take() {
+            let version = became.version();
+            Act::Became { version }.write(&mut space.acts);
+            self.kind = became;
         }
         let id = self.id;
         let mut note = |reference: Reference, change: i64| {

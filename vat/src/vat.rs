@@ -8,10 +8,13 @@ use serde::de::DeserializeOwned;
 
 use crate::crank::Crank;
 use crate::delivery::{Message, Notice, Object};
+use crate::kind_shape::{KindShape, ShapeChanged, ShapeWriter};
 use crate::limits::is_name;
 use crate::payload::{Payload, PayloadError, decode, encode_into};
 use crate::reference::Slot;
 use crate::rejection::Rejection;
+
+use crate::shape::ShapeError;
 
 /// What a vat says to a delivery: an answer, with which everything the crank did happens; or a
 /// rejection, with which nothing of it happened.
@@ -83,6 +86,29 @@ pub trait Vat: Serialize + DeserializeOwned + Send + 'static {
     /// A rejection: nothing that the crank did happens, and whoever waits is told why.
     fn receive(&mut self, cx: &Crank<'_>, env: &Self::Env, message: &Message<'_>) -> Answer;
 
+    /// The version whose states [`migrate`](Self::migrate) takes over, if it takes any.
+    const MIGRATES_FROM: Option<u32> = None;
+
+    /// Says how states and messages of the kind stand in bytes, so that a journal is not opened with
+    /// code that would read other values from them. `#[vat]` writes this; a kind that says nothing
+    /// is not checked.
+    fn describe(shape: &mut ShapeWriter) {
+        let _ = shape;
+    }
+
+    /// Makes the value from the state of a vat of the version
+    /// [`MIGRATES_FROM`](Self::MIGRATES_FROM), in a crank of its own. The vat's store and its objects
+    /// are there and can be rewritten.
+    ///
+    /// # Errors
+    ///
+    /// A rejection: nothing happens, and the vat goes on with the version that it has.
+    fn migrate(cx: &Crank<'_>, env: &Self::Env, old: &Payload) -> Result<Self, Rejection> {
+        let _ = (cx, env, old);
+        let why = format!("version {} takes over no states", Self::VERSION);
+        Err(Rejection::new("cannot_migrate", why))
+    }
+
     /// A message for an [object](Crank::object) of the vat beside its root. A kind that makes no
     /// objects needs none of it.
     ///
@@ -132,6 +158,16 @@ pub trait AnyKind: Send + Sync {
     fn name(&self) -> &'static str;
     /// The version of its code.
     fn version(&self) -> u32;
+    /// The version whose states it can take over; see [`Vat::MIGRATES_FROM`].
+    fn migrates_from(&self) -> Option<u32>;
+    /// How its states and messages stand in bytes, if it says so.
+    fn shape(&self) -> Option<&KindShape>;
+    /// Makes a value of the state of another version.
+    ///
+    /// # Errors
+    ///
+    /// What [`Vat::migrate`] returned.
+    fn migrate(&self, cx: &Crank<'_>, old: &Payload) -> Result<Box<dyn AnyVat>, Rejection>;
     /// Makes a value.
     ///
     /// # Errors
@@ -182,6 +218,7 @@ pub trait AnyVat: Send {
 
 struct Kind<V: Vat> {
     env: Arc<V::Env>,
+    shape: Option<KindShape>,
 }
 
 struct Value<V: Vat> {
@@ -196,6 +233,22 @@ impl<V: Vat> AnyKind for Kind<V> {
 
     fn version(&self) -> u32 {
         V::VERSION
+    }
+
+    fn migrates_from(&self) -> Option<u32> {
+        V::MIGRATES_FROM
+    }
+
+    fn shape(&self) -> Option<&KindShape> {
+        self.shape.as_ref()
+    }
+
+    fn migrate(&self, cx: &Crank<'_>, old: &Payload) -> Result<Box<dyn AnyVat>, Rejection> {
+        let value = V::migrate(cx, &self.env, old)?;
+        Ok(Box::new(Value {
+            value,
+            env: Arc::clone(&self.env),
+        }))
     }
 
     fn create(&self, cx: &Crank<'_>, start: &Message<'_>) -> Result<Box<dyn AnyVat>, Rejection> {
@@ -242,11 +295,16 @@ impl<V: Vat> AnyVat for Value<V> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KindError {
-    /// Two kinds have one name.
-    #[error("the kind {name:?} is registered twice: give each kind a name of its own")]
+    /// Two kinds have one name and one version.
+    #[error(
+        "version {version} of the kind {name:?} is registered twice: give each kind a name of its \
+         own, and each version of its code a number"
+    )]
     Twice {
         /// The name.
         name: &'static str,
+        /// The version.
+        version: u32,
     },
     /// The name cannot be a kind's.
     #[error("{name:?} cannot name a kind: use 1 to 255 bytes without control characters")]
@@ -254,11 +312,26 @@ pub enum KindError {
         /// The name.
         name: &'static str,
     },
+    /// How values of a type stand in bytes cannot be found out.
+    #[error("version {version} of the kind {name:?}: {part}: {why}")]
+    Shape {
+        /// The name.
+        name: &'static str,
+        /// The version.
+        version: u32,
+        /// The method or the state that is about.
+        part: String,
+        /// Why not.
+        why: Box<ShapeError>,
+    },
+    /// Two versions of a kind read a message differently.
+    #[error(transparent)]
+    Changed(Box<ShapeChanged>),
 }
 
-/// The kinds of vats that a host knows, by name.
+/// The kinds of vats that a host knows, by name and version.
 #[derive(Default, Clone)]
-pub struct Kinds(BTreeMap<&'static str, Arc<dyn AnyKind>>);
+pub struct Kinds(BTreeMap<&'static str, BTreeMap<u32, Arc<dyn AnyKind>>>);
 
 impl Kinds {
     /// No kinds.
@@ -271,33 +344,58 @@ impl Kinds {
     ///
     /// # Errors
     ///
-    /// [`KindError`] when the name is taken or malformed; nothing is added then.
+    /// [`KindError`] when the name is taken or malformed, or when it reads messages otherwise than
+    /// another version of it that was added; nothing is added then.
     pub fn add<V: Vat>(&mut self, env: V::Env) -> Result<(), KindError> {
-        if !is_name(V::KIND) {
-            return Err(KindError::Name { name: V::KIND });
+        let (name, version) = (V::KIND, V::VERSION);
+        if !is_name(name) {
+            return Err(KindError::Name { name });
         }
-        if self.0.contains_key(V::KIND) {
-            return Err(KindError::Twice { name: V::KIND });
+        if self.get_version(name, version).is_some() {
+            return Err(KindError::Twice { name, version });
         }
+        let shape = KindShape::of::<V>()?;
+        if let Some(shape) = &shape {
+            for other in self.versions(name).filter_map(|other| other.shape()) {
+                let beside = shape.check_beside(other);
+                beside.map_err(|changed| KindError::Changed(Box::new(changed)))?;
+            }
+        }
+        let env = Arc::new(env);
         self.0
-            .insert(V::KIND, Arc::new(Kind::<V> { env: Arc::new(env) }));
+            .entry(name)
+            .or_default()
+            .insert(version, Arc::new(Kind::<V> { env, shape }));
         Ok(())
     }
 
-    /// The kind of that name.
+    /// The newest version of the kind of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn AnyKind>> {
-        self.0.get(name)
+        Some(self.0.get(name)?.last_key_value()?.1)
     }
 
-    /// The kinds in the order of their names.
+    /// That version of the kind of that name.
+    #[must_use]
+    pub fn get_version(&self, name: &str, version: u32) -> Option<&Arc<dyn AnyKind>> {
+        self.0.get(name)?.get(&version)
+    }
+
+    /// All versions of the kind of that name, the oldest first.
+    pub fn versions(&self, name: &str) -> impl DoubleEndedIterator<Item = &Arc<dyn AnyKind>> {
+        self.0.get(name).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The kinds in the order of their names, and of their versions.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn AnyKind>> {
-        self.0.values()
+        self.0.values().flat_map(BTreeMap::values)
     }
 }
 
 impl std::fmt::Debug for Kinds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set()
+            .entries(self.iter().map(|kind| (kind.name(), kind.version())))
+            .finish()
     }
 }

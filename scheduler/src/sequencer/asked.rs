@@ -102,11 +102,12 @@ impl Sequencer {
         &mut self,
         vat: VatId,
         cell: Arc<TicketCell>,
-    ) -> (FoundState, Option<String>) {
+    ) -> (FoundState, Option<(String, u32)>) {
         let found = match self.state.find(vat).map(|slot| self.state.vat(slot)) {
             None => (FoundState::Nobody, None),
             Some(entry) => {
-                let kind = self.state.kinds()[usize::from(entry.kind)].name.clone();
+                let kind = &self.state.kinds()[usize::from(entry.kind)];
+                let kind = (kind.name.clone(), kind.version);
                 let state = match entry.newer_state() {
                     Some(state) => FoundState::Bytes(state.to_vec()),
                     None if entry.stored => FoundState::InTables,
@@ -115,6 +116,28 @@ impl Sequencer {
                 (state, Some(kind))
             }
         };
+        self.release(Release {
+            cell,
+            outcomes: Vec::new(),
+        });
+        self.demand();
+        found
+    }
+
+    /// The living vats of a kind, with the versions of their code.
+    pub(crate) fn vats_of(&mut self, kind: &str, cell: Arc<TicketCell>) -> Vec<(VatId, u32)> {
+        let kinds = self.state.kinds();
+        let living = self
+            .state
+            .vats()
+            .iter()
+            .filter(|(_, vat)| vat.ended().is_none());
+        let mut found: Vec<(VatId, u32)> = living
+            .map(|(_, vat)| (vat.id, &kinds[usize::from(vat.kind)]))
+            .filter(|(_, found)| found.name == kind)
+            .map(|(id, found)| (id, found.version))
+            .collect();
+        found.sort_unstable();
         self.release(Release {
             cell,
             outcomes: Vec::new(),

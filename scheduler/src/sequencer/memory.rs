@@ -241,6 +241,7 @@ fn load_of(state: &State, slot: Slot, cell: &Arc<Cell>) -> Load {
         cell: Arc::clone(cell),
         number: entry.number,
         kind: state.kinds()[usize::from(entry.kind)].name.clone(),
+        version: state.kinds()[usize::from(entry.kind)].version,
         progress: entry.progress.clone(),
         state: entry.newer_state().map(<[u8]>::to_vec),
         rows,

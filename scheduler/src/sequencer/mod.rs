@@ -29,7 +29,7 @@ use crate::housekeeper::Chore;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
 use crate::role::Duty;
-use crate::state::{Audit, BodyAt, Delivered, Effect, Slot, State};
+use crate::state::{Audit, BodyAt, Delivered, Effect, JournalKind, Slot, State};
 use crate::stats::Counters;
 use crate::ticket::TicketCell;
 
@@ -358,14 +358,15 @@ impl Sequencer {
                 number,
                 kind,
             } => {
-                let name = &self.state.kinds()[usize::from(kind)].name;
-                match self.parts.crank.kinds.get(name) {
+                let JournalKind { name, version, .. } = &self.state.kinds()[usize::from(kind)];
+                match self.parts.crank.kinds.get_version(name, *version) {
                     Some(kind) => {
                         let live = LiveVat::unborn(id, number, Arc::clone(kind));
                         self.put_cell(Cell::born(slot, live));
                     }
                     None => {
-                        let why = format!("vat {id} is of the unknown kind {name:?}");
+                        let why =
+                            format!("vat {id} is of the unknown kind {name:?} (version {version})");
                         self.fail(Poison::Contradiction(why));
                     }
                 }

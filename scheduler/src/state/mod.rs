@@ -505,7 +505,9 @@ impl State {
                 | Act::Forget { .. }
                 | Act::Hold { .. }
                 | Act::Release { .. }
-                | Act::Await { .. } => return Err(Contradiction::Misplaced),
+                | Act::Await { .. }
+                | Act::Upgrade { .. } => return Err(Contradiction::Misplaced),
+                Act::Became { version } => self.become_version(slot, version)?,
                 _ => return Err(Contradiction::Misplaced),
             }
         }
@@ -625,6 +627,10 @@ impl State {
                 }
             }
             Act::Await { on } => self.wait_for_host(delivery, &on, effects)?,
+            Act::Upgrade { vat, .. } => {
+                let to = crankcase_vat::Slot::Object(vat.into());
+                self.send(&to, &sent(crankcase_vat::Body::empty()), effects)?;
+            }
             _ => return Err(Contradiction::Misplaced),
         }
         Ok(())
@@ -640,24 +646,7 @@ impl State {
         if self.vats.find(id).is_some() {
             return Err(Contradiction::MadeTwice { vat: id });
         }
-        let known = self
-            .kinds
-            .iter()
-            .position(|k| k.name == kind && k.version == version);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.kinds.push(JournalKind {
-                    name: kind.to_owned(),
-                    version,
-                    live: 0,
-                });
-                self.kinds.len() - 1
-            }
-        };
-        let kind = KindIndex::try_from(index).map_err(|_| Contradiction::TooManyKinds)?;
-        self.kinds[index].live += 1;
-        self.dirty.kinds = true;
+        let kind = self.one_more_of(kind, version)?;
         self.dirty.counters = true;
         self.last_number = self.last_number.next();
         let number = self.last_number;
@@ -668,6 +657,36 @@ impl State {
             number,
             kind,
         });
+        Ok(())
+    }
+
+    /// Counts one more vat of that version of a kind.
+    fn one_more_of(&mut self, kind: &str, version: u32) -> Result<KindIndex, Contradiction> {
+        let known = self
+            .kinds
+            .iter()
+            .position(|k| k.name == kind && k.version == version);
+        let index = known.unwrap_or(self.kinds.len());
+        let kind_index = KindIndex::try_from(index).map_err(|_| Contradiction::TooManyKinds)?;
+        if known.is_none() {
+            self.kinds.push(JournalKind {
+                name: kind.to_owned(),
+                version,
+                live: 0,
+            });
+        }
+        self.kinds[index].live += 1;
+        self.dirty.kinds = true;
+        Ok(kind_index)
+    }
+
+    /// The vat goes on with another version of its kind's code.
+    fn become_version(&mut self, slot: Slot, version: u32) -> Result<(), Contradiction> {
+        let had = usize::from(self.vat(slot).kind);
+        let name = self.kinds[had].name.clone();
+        let has = self.one_more_of(&name, version)?;
+        self.kinds[had].live -= 1;
+        self.vats.touch(slot).kind = has;
         Ok(())
     }
 

@@ -18,9 +18,10 @@
 //! | 12  | hold    | slot                                                                    |
 //! | 13  | release | slot                                                                    |
 //! | 14  | await   | slot                                                                    |
+//! | 15  | rarer   | a byte that says which: 1 upgrade: vat, kind (text), version (number); 2 became: version (number) |
 //!
-//! Arguments and contexts are bodies, with their length before them. Sends, spawns, watches and
-//! awaits are deliveries to be; a delivery's index in its identity counts just these. Sends,
+//! Arguments and contexts are bodies, with their length before them. Sends, spawns, watches,
+//! awaits and upgrades are deliveries to be; a delivery's index in its identity counts just these. Sends,
 //! watches and promises of a crank make a promise each: the vat's next ones, in order. With flag
 //! 0x10 someone keeps it; without, nobody will ever ask for it.
 
@@ -43,6 +44,11 @@ const TOOK: u8 = 11;
 const HOLD: u8 = 12;
 const RELEASE: u8 = 13;
 const AWAIT: u8 = 14;
+const RARER: u8 = 15;
+
+/// Which of the rarer acts.
+const UPGRADE: u8 = 1;
+const BECAME: u8 = 2;
 
 const TAG: u8 = 0x0f;
 /// The promise that the act makes is kept by someone.
@@ -157,6 +163,20 @@ pub enum Act<'a> {
         /// The promise.
         on: Slot,
     },
+    /// The host wants a vat to go on with another version of its kind's code.
+    Upgrade {
+        /// The vat.
+        vat: VatId,
+        /// The kind that it must be of.
+        kind: &'a str,
+        /// The version.
+        version: u32,
+    },
+    /// The vat goes on with another version of its kind's code.
+    Became {
+        /// The version.
+        version: u32,
+    },
 }
 
 #[cold]
@@ -232,6 +252,7 @@ impl<'a> Act<'a> {
                 | Self::Watch { .. }
                 | Self::Await { .. }
                 | Self::Hold { .. }
+                | Self::Upgrade { .. }
         )
     }
 
@@ -322,6 +343,16 @@ impl<'a> Act<'a> {
             Act::Hold { what } => one(out, HOLD, what),
             Act::Release { what } => one(out, RELEASE, what),
             Act::Await { on } => one(out, AWAIT, on),
+            Act::Upgrade { vat, kind, version } => {
+                out.extend_from_slice(&[RARER, UPGRADE]);
+                put_vat(out, *vat);
+                put_bytes(out, kind.as_bytes());
+                put_varint(out, u64::from(*version));
+            }
+            Act::Became { version } => {
+                out.extend_from_slice(&[RARER, BECAME]);
+                put_varint(out, u64::from(*version));
+            }
         }
     }
 
@@ -412,6 +443,22 @@ impl<'a> Act<'a> {
             AWAIT => Self::Await {
                 on: Slot::read(reader)?,
             },
+            RARER => match reader.byte("act")? {
+                UPGRADE => Self::Upgrade {
+                    vat: reader.vat("vat")?,
+                    kind: reader.text("kind")?,
+                    version: reader.varint_u32("kind version")?,
+                },
+                BECAME => Self::Became {
+                    version: reader.varint_u32("kind version")?,
+                },
+                _ => {
+                    return Err(DecodeError::Invalid {
+                        what: "act",
+                        offset: offset + 1,
+                    });
+                }
+            },
             _ => {
                 return Err(DecodeError::Invalid {
                     what: "act",
@@ -444,9 +491,12 @@ impl<'a> Act<'a> {
             | Self::Hold { what }
             | Self::Release { what } => slot(what),
             Self::Await { on } => slot(on),
-            Self::Put { .. } | Self::Delete { .. } | Self::Forget { .. } | Self::Promise { .. } => {
-                Ok(())
-            }
+            Self::Put { .. }
+            | Self::Delete { .. }
+            | Self::Forget { .. }
+            | Self::Promise { .. }
+            | Self::Upgrade { .. }
+            | Self::Became { .. } => Ok(()),
         }
     }
 }

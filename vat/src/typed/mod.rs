@@ -18,6 +18,11 @@ pub use object::VatObject;
 
 /// What can stand in a message, an answer or a state: whatever derives both of serde's traits and
 /// borrows nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in a message, an answer or a state",
+    label = "derive `serde::Serialize` and `serde::Deserialize` for `{Self}`",
+    note = "what travels is encoded: `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
 pub trait Travels: Serialize + DeserializeOwned {}
 
 impl<T: Serialize + DeserializeOwned> Travels for T {}

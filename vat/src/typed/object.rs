@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Crank;
 use crate::delivery::{Message, Object};
 use crate::interface::Interface;
+use crate::kind_shape::ShapeWriter;
 use crate::reference::Ref;
 use crate::vat::{Answer, Vat};
 
@@ -16,6 +17,11 @@ pub trait VatObject: Interface + Serialize + DeserializeOwned {
 
     /// The name of the sort in the journal.
     const KIND: &'static str;
+
+    /// Says how the messages of such objects stand in bytes.
+    fn describe(shape: &mut ShapeWriter) {
+        let _ = shape;
+    }
 
     /// Hands an object a message.
     ///

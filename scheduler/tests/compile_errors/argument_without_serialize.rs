@@ -1,0 +1,28 @@
+#![allow(unused)]
+
+use crankcase::{Answer, Crank, Outcome, Promise};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+}
+
+struct Order {
+    price: u64,
+}
+
+#[crankcase::vat(kind = "account", version = 1)]
+impl Account {
+    #[create]
+    fn open(_cx: &Crank<Self>, balance: u64) -> Answer<Self> {
+        Ok(Account { balance })
+    }
+
+    pub fn place(&mut self, _cx: &Crank<Self>, order: Order) -> Answer<()> {
+        self.balance -= order.price;
+        Ok(())
+    }
+}
+
+fn main() {}

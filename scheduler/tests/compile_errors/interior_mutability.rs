@@ -1,0 +1,22 @@
+#![allow(unused)]
+
+use crankcase::{Answer, Crank, Outcome, Promise};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Account {
+    balance: std::cell::Cell<u64>,
+}
+
+#[crankcase::vat(kind = "account", version = 1)]
+impl Account {
+    #[create]
+    fn open(_cx: &Crank<Self>, balance: u64) -> Answer<Self> {
+        Ok(Account {
+            balance: balance.into(),
+        })
+    }
+
+}
+
+fn main() {}

@@ -1,0 +1,24 @@
+#![allow(unused)]
+
+use crankcase::{Answer, Crank, Outcome, Promise};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+}
+
+#[crankcase::vat(kind = "account", version = 1)]
+impl Account {
+    #[create]
+    fn open(_cx: &Crank<Self>, balance: u64) -> Answer<Self> {
+        Ok(Account { balance })
+    }
+
+    #[watcher]
+    fn credited(&mut self, _cx: &Crank<Self>, value: u64, outcome: Result<(), String>) -> Answer<()> {
+        Ok(())
+    }
+}
+
+fn main() {}
