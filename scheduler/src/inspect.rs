@@ -383,7 +383,7 @@ fn act_view(act: &Act<'_>, creator: Option<VatNumber>) -> ActView {
 }
 
 impl RecordView {
-    fn of(
+    pub(crate) fn of(
         seq: Seq,
         bytes: &[u8],
         note: Option<String>,

@@ -92,6 +92,8 @@ mod parts;
 #[cfg(not(crankcase_loom))]
 mod recovery;
 #[cfg(not(crankcase_loom))]
+pub mod replay;
+#[cfg(not(crankcase_loom))]
 mod sequencer;
 #[cfg(not(crankcase_loom))]
 mod state;

@@ -391,7 +391,7 @@ pub(crate) fn stored_shapes(groups: &Groups) -> Result<Vec<KindShape>, OpenError
 }
 
 /// Whether the host's kinds read what the journal's kinds wrote; gives the shapes that are new.
-fn check_shapes(groups: &Groups, kinds: &Kinds) -> Result<Vec<Fact>, OpenError> {
+pub(crate) fn check_shapes(groups: &Groups, kinds: &Kinds) -> Result<Vec<Fact>, OpenError> {
     let stored = stored_shapes(groups)?;
     let mut new = Vec::new();
     for shape in kinds.iter().filter_map(|kind| kind.shape()) {

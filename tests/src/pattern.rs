@@ -164,6 +164,10 @@ impl Pattern {
         stage.leave(&host);
         self.check_what_is_left(&host);
         host.close();
+        let builder = shape.builder(scratch.dir(), &crate::Yard::new());
+        let report = builder.kind::<Player>(()).kind::<Scribe>(()).replay();
+        let report = report.expect("the journal can be run again");
+        assert_eq!(report.difference, None, "{report}");
     }
 
     #[track_caller]

@@ -264,7 +264,8 @@ impl Stage {
         self.host.close();
     }
 
-    /// Lets everything come to its end and checks that a restart changes nothing of it.
+    /// Lets everything come to its end, and checks that a restart changes nothing of it and that its
+    /// cranks, run again one after the other, leave the same records.
     ///
     /// # Panics
     ///
@@ -276,7 +277,12 @@ impl Stage {
         let again = self.reopen();
         again.host.idle();
         assert_eq!(before, (again.all(), standing(&again.host)), "a restart");
+        let (shape, scratch, yard) = (again.shape, again.scratch, again.yard);
         again.host.close();
+        let builder = shape.builder(scratch.dir(), &yard);
+        let builder = builder.kind::<Player>(Arc::clone(&yard));
+        let report = builder.replay().expect("the journal can be run again");
+        assert_eq!(report.difference, None, "{report}");
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod asked;
 mod checkpoints;
+mod deliveries;
 mod memory;
 mod reorder;
 mod tickets;
@@ -16,10 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crankcase_journal::Group;
-use crankcase_vat::{
-    ActAt, Delivery, DeliveryHead, DeliveryId, LiveVat, Other, Outcome, RecordBytes, Seq, Time,
-    What,
-};
+use crankcase_vat::{ActAt, Delivery, DeliveryId, LiveVat, Outcome, RecordBytes, Seq, What};
 use rustc_hash::FxHashMap;
 
 use crate::cell::Cell;
@@ -29,10 +27,11 @@ use crate::housekeeper::Chore;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
 use crate::role::Duty;
-use crate::state::{Audit, BodyAt, Delivered, Effect, JournalKind, Slot, State};
+use crate::state::{Audit, Delivered, Effect, JournalKind, Slot, State};
 use crate::stats::Counters;
 use crate::ticket::TicketCell;
 
+pub(crate) use deliveries::{Parked, delivery_of};
 pub(crate) use tickets::EntryTicket;
 
 use checkpoints::Checkpoint;
@@ -146,13 +145,6 @@ pub(crate) struct Sequencer {
     failed: bool,
     /// Groups and checkpoints that were done in this tenure.
     steps: u64,
-}
-
-/// A body that waits in a promise.
-pub(crate) struct Parked {
-    pub(crate) act: ActAt,
-    /// The time of the record that it stands in.
-    pub(crate) time: Time,
 }
 
 /// What is left to do when the role is put down.
@@ -340,7 +332,7 @@ impl Sequencer {
     fn perform_rarer(&mut self, effect: Effect, record: &RecordBytes) {
         match effect {
             Effect::Deliver { slot, head, what } => {
-                let Some(delivery) = self.delivery_of(head, what, record) else {
+                let Some(delivery) = delivery_of(head, what, record, &mut self.parked) else {
                     let why = format!("the body of delivery {} is not kept", head.id());
                     return self.fail(Poison::Contradiction(why));
                 };
@@ -373,54 +365,6 @@ impl Sequencer {
             }
             Effect::Ended { slot } => self.end(slot),
         }
-    }
-
-    /// A delivery with its body if it has one; nothing when that is not kept.
-    fn delivery_of(
-        &mut self,
-        head: DeliveryHead,
-        what: Delivered,
-        record: &RecordBytes,
-    ) -> Option<Delivery> {
-        let mut body = |at: BodyAt| match at {
-            BodyAt::Here(at) => Some(Parked {
-                act: at.of(record),
-                time: head.time(),
-            }),
-            BodyAt::Parked => self.parked.remove(&head.id()),
-        };
-        let (other, time) = match what {
-            Delivered::Message { at } => {
-                return Some(Delivery::new(head, What::Act(at.of(record))));
-            }
-            Delivered::Via { body: at, object } => {
-                let Parked { act, time } = body(at)?;
-                (Other::Via { act, object }, time)
-            }
-            Delivered::Outcome {
-                body: at,
-                resolution,
-            } => {
-                let Parked { act, .. } = body(at)?;
-                (Other::Outcome { act, resolution }, head.time())
-            }
-            Delivered::Settled {
-                promise,
-                resolution,
-            } => (
-                Other::Settled {
-                    promise,
-                    resolution,
-                },
-                head.time(),
-            ),
-            Delivered::Dropped { object, counted } => {
-                (Other::Dropped { object, counted }, head.time())
-            }
-            Delivered::Clean => (Other::Clean, head.time()),
-        };
-        let head = DeliveryHead::new(head.id(), time, head.answer_wanted());
-        Some(Delivery::new(head, What::Other(Box::new(other))))
     }
 
     #[inline]

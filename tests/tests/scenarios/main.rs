@@ -21,6 +21,7 @@ mod opening;
 mod order;
 mod patterns;
 mod promises;
+mod replaying;
 mod requests;
 mod restart;
 mod settling;
