@@ -11,6 +11,7 @@ Exit status:
   0  it is done
   1  verify: the directory is no journal, or one that is damaged or of a newer format;
      standard error names the first thing wrong, on one line
+     replay: a crank leaves another record than the journal has; standard output shows both
   2  anything else kept the command from being done: usage, input (with file and line), a journal
      that was begun with something else, is in use, or cannot be read or written; standard error
      says what, on one line";
@@ -40,6 +41,45 @@ pub(crate) enum Command {
     /// it was.
     #[command(after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
     Verify {
+        /// The journal's directory.
+        #[arg(value_name = "DIR")]
+        journal: PathBuf,
+    },
+    /// Run the cranks of a ledger's journal again, and compare what they leave with the records.
+    /// Leaves every byte as it was.
+    #[command(after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
+    Replay {
+        /// The journal's directory.
+        #[arg(value_name = "DIR")]
+        journal: PathBuf,
+    },
+}
+
+/// Look into a journal, verify it, run it again.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
+pub(crate) struct HostArguments {
+    #[command(subcommand)]
+    pub(crate) command: HostCommand,
+}
+
+/// What a host's own program can do with its journals.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Show what a journal holds, or one of its records. Leaves every byte as it was.
+    Inspect(InspectArguments),
+    /// Check a journal from end to end: chain, contiguity, witness, tables. Leaves every byte as
+    /// it was.
+    #[command(after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
+    Verify {
+        /// The journal's directory.
+        #[arg(value_name = "DIR")]
+        journal: PathBuf,
+    },
+    /// Run the journal's cranks again with this program's code, and compare what they leave with the
+    /// records. Leaves every byte as it was.
+    #[command(after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
+    Replay {
         /// The journal's directory.
         #[arg(value_name = "DIR")]
         journal: PathBuf,

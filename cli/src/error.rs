@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crankcase::InspectError;
 use crankcase::JournalError;
+use crankcase::replay::ReplayError;
 use crankcase::verify::VerifyError;
 
 use crate::ledger::generate::WriteError;
@@ -18,7 +19,7 @@ use crate::ledger::run::RunError;
 pub enum Status {
     /// It is done: 0.
     Done,
-    /// `verify` cannot vouch for the journal: 1.
+    /// `verify` cannot vouch for the journal, or `replay` found a difference: 1.
     Unsound,
     /// Anything else kept it from being done: 2.
     Failed,
@@ -64,6 +65,15 @@ pub enum CommandError {
     /// The journal could not be verified, or is not sound.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The journal could not be run again.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The code leaves another record than the journal has.
+    #[error("record {seq} is not what this code leaves")]
+    Differs {
+        /// The first such record.
+        seq: u64,
+    },
     /// The journal's directory does not exist, or is something else.
     #[error("{}: there is no such directory", path.display())]
     NoDirectory {
@@ -95,7 +105,8 @@ impl CommandError {
             Self::Verify(VerifyError::Open(
                 JournalError::OpenElsewhere | JournalError::Io { .. },
             )) => Status::Failed,
-            Self::Verify(VerifyError::Open(_) | VerifyError::Damaged { .. }) => Status::Unsound,
+            Self::Verify(VerifyError::Open(_) | VerifyError::Damaged { .. })
+            | Self::Differs { .. } => Status::Unsound,
             _ => Status::Failed,
         }
     }

@@ -3,14 +3,17 @@
 //! It turns words on a command line into calls of the [`crankcase`] kernel, and what comes back
 //! into lines and an exit status. It knows what a ledger is, and nothing of how a kernel works.
 //!
-//! A host that wants the command under its own name, beside commands of its own, calls
-//! [`main_with`] or, to catch what is written, [`execute`].
+//! A host that wants to look into its journals with its own program calls [`main`] with its kinds:
+//! then `inspect`, `verify` and `replay` are there under its own name, and `replay` runs its own
+//! code. [`main_with`] is the `crankcase` command itself. To catch what is written there are
+//! [`execute_host`] and [`execute`].
 
 mod args;
 mod console;
 mod error;
 mod inspect;
 pub mod ledger;
+mod replay;
 mod verify;
 
 use std::ffi::OsString;
@@ -18,10 +21,59 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use crankcase::KernelBuilder;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, HostArguments, HostCommand};
 pub use console::Console;
 pub use error::{CommandError, Status};
+
+/// Does what the words say that the program was called with: `inspect`, `verify` and `replay` for
+/// the journals of a host whose kinds are registered by `kinds`.
+///
+/// ```no_run
+/// # use crankcase::{Answer, Crank};
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Account(u64);
+/// # #[crankcase::vat(kind = "account", version = 1)]
+/// # impl Account {
+/// #     #[create]
+/// #     fn open(_cx: &Crank<Self>) -> Answer<Self> { Ok(Account(0)) }
+/// # }
+/// fn main() -> std::process::ExitCode {
+///     crankcase_cli::main(|builder| builder.kind::<Account>(()))
+/// }
+/// ```
+pub fn main(kinds: impl FnOnce(KernelBuilder) -> KernelBuilder) -> ExitCode {
+    let mut console = Console {
+        out: &mut io::stdout(),
+        err: &mut io::stderr(),
+        shows_progress: true,
+    };
+    execute_host(std::env::args_os(), kinds, &mut console).into()
+}
+
+/// As [`main`], with `arguments`, the first of which is the program's name, and writing to
+/// `console`.
+pub fn execute_host<I>(
+    arguments: I,
+    kinds: impl FnOnce(KernelBuilder) -> KernelBuilder,
+    console: &mut Console<'_>,
+) -> Status
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let command = match HostArguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments.command,
+        Err(answer) => return answer_usage(&answer, console),
+    };
+    let done = match &command {
+        HostCommand::Inspect(arguments) => inspect::execute(arguments, console),
+        HostCommand::Verify { journal } => verify::execute(journal, console),
+        HostCommand::Replay { journal } => replay::execute(journal, kinds, console),
+    };
+    finish(done, console)
+}
 
 /// Does what `arguments` say, the first of which is the program's name, on the standard streams
 /// of the process.
@@ -54,7 +106,13 @@ where
         Command::Ledger { command } => ledger::execute(command.as_ref(), console),
         Command::Inspect(arguments) => inspect::execute(arguments, console),
         Command::Verify { journal } => verify::execute(journal, console),
+        Command::Replay { journal } => replay::execute(journal, ledger::kinds, console),
     };
+    finish(done, console)
+}
+
+/// Says how a command ended.
+fn finish(done: Result<(), CommandError>, console: &mut Console<'_>) -> Status {
     match done.and_then(|()| Ok(console.out.flush()?)) {
         Ok(()) => Status::Done,
         Err(error) => {

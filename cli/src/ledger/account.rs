@@ -4,71 +4,55 @@
 //! money that left it is in the credit that its crank sent, so it is never in two places and
 //! never in none.
 
-use crankcase::raw::{Crank, Message, Vat};
-use crankcase::{Answer, Payload, Ref, Rejection};
+use crankcase::{Answer, Crank, Ref, Refusal, Rejection};
 use serde::{Deserialize, Serialize};
 
 /// An account that holds wei.
-///
-/// It is created with its opening balance (`u128`), and understands two messages:
-///
-/// - `transfer` with `(Ref, u128)`: takes the wei from this account and credits them to the
-///   vat. With less balance than that it answers with a rejection of the code
-///   [`Account::TOO_LITTLE`], and nothing happened.
-/// - `credit` with `u128`: adds the wei. Only accounts send it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Account {
     balance_wei: u128,
 }
 
-impl Account {
-    /// The method that moves money away.
-    pub const TRANSFER: &'static str = "transfer";
-    /// The method that brings it.
-    pub const CREDIT: &'static str = "credit";
-    /// The code of the rejection of a transfer that the account cannot afford.
-    pub const TOO_LITTLE: &'static str = "too_little";
-
-    /// What the account holds.
-    #[must_use]
-    pub const fn balance_wei(&self) -> u128 {
-        self.balance_wei
-    }
+/// Why an account does not transfer: it has less. Nothing happened.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("the account holds {holds_wei} wei")]
+pub struct TooLittle {
+    /// What it holds, in wei.
+    pub holds_wei: u128,
 }
 
-impl Vat for Account {
-    const KIND: &'static str = "account";
-    const VERSION: u32 = 1;
-    type Env = ();
+impl Refusal for TooLittle {
+    const CODE: &'static str = "too_little";
+}
 
-    fn create(_crank: &Crank<'_>, _env: &(), start: &Message<'_>) -> Result<Self, Rejection> {
-        Ok(Self {
-            balance_wei: start.args()?,
-        })
+#[crankcase::vat(kind = "account", version = 1)]
+impl Account {
+    #[create]
+    fn open(_cx: &Crank<Self>, balance_wei: u128) -> Answer<Self> {
+        Ok(Self { balance_wei })
     }
 
-    fn receive(&mut self, crank: &Crank<'_>, _env: &(), message: &Message<'_>) -> Answer {
-        match message.method() {
-            Self::TRANSFER => {
-                let (to, value_wei): (Ref, u128) = message.args()?;
-                self.balance_wei = self.balance_wei.checked_sub(value_wei).ok_or_else(|| {
-                    let holds = self.balance_wei;
-                    Rejection::new(Self::TOO_LITTLE, format!("the account holds {holds} wei"))
-                })?;
-                crank.send(to, Self::CREDIT, &value_wei);
-                Ok(Payload::empty())
-            }
-            Self::CREDIT => {
-                let value_wei: u128 = message.args()?;
-                // Opening balances sum to no more than a balance can hold, so this is a mistake
-                // of whoever sent the credit and not of the ledger.
-                self.balance_wei = self
-                    .balance_wei
-                    .checked_add(value_wei)
-                    .ok_or_else(|| Rejection::new("overflow", "no account can hold that much"))?;
-                Ok(Payload::empty())
-            }
-            other => Err(Rejection::new("no_such_method", other)),
-        }
+    /// Takes wei from this account and credits them to another.
+    pub fn transfer(&mut self, cx: &Crank<Self>, to: Ref<Self>, value_wei: u128) -> Answer<()> {
+        let holds_wei = self.balance_wei;
+        let rest = holds_wei.checked_sub(value_wei);
+        self.balance_wei = rest.ok_or(TooLittle { holds_wei })?;
+        to.credit(cx, value_wei);
+        Ok(())
+    }
+
+    /// Adds wei. Only accounts send it.
+    pub fn credit(&mut self, _cx: &Crank<Self>, value_wei: u128) -> Answer<()> {
+        // Opening balances sum to no more than a balance can hold, so this is a mistake of whoever
+        // sent the credit and not of the ledger.
+        let sum = self.balance_wei.checked_add(value_wei);
+        self.balance_wei =
+            sum.ok_or_else(|| Rejection::new("overflow", "no account can hold that much"))?;
+        Ok(())
+    }
+
+    /// What the account holds.
+    pub(crate) const fn balance_wei(&self) -> u128 {
+        self.balance_wei
     }
 }

@@ -19,7 +19,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crankcase::{CommitOrder, Durability};
+use crankcase::{CommitOrder, Durability, KernelBuilder};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{GenerateArguments, LedgerCommand, RunArguments};
@@ -28,6 +28,11 @@ use crate::error::CommandError;
 use generate::Shape;
 use run::{Ran, Settings};
 use workload::Workload;
+
+/// The kinds of a ledger's journal.
+pub(crate) fn kinds(builder: KernelBuilder) -> KernelBuilder {
+    builder.kind::<account::Account>(())
+}
 
 /// What `ledger` runs when it is given nothing: large enough to measure, small enough to wait for.
 const SHOWN: Shape = Shape {

@@ -11,14 +11,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crankcase::raw::Vat;
 use crankcase::{
-    Cause, Clock, ClockError, CloseError, CommitOrder, Durability, Kernel, OpenError, Outcome,
-    ReadError, Ref, Rejection, RunError as KernelRunError, SendError, Ticket, VatId, WaitError,
+    Clock, ClockError, CloseError, CommitOrder, Durability, Kernel, OpenError, Outcome, ReadError,
+    Ref, Rejection, RunError as KernelRunError, SendError, Ticket, WaitError,
 };
 use indicatif::ProgressBar;
 
-use super::account::Account;
+use super::account::{Account, TooLittle};
 use super::address::Address;
 use super::report::{BalanceDigest, Report};
 use super::workload::{Block, Workload};
@@ -155,8 +154,8 @@ pub fn run(
         .order(settings.order)
         .durability(settings.durability)
         .seed(SEED)
-        .clock(Clock::Manual)
-        .kind::<Account>(());
+        .clock(Clock::Manual);
+    builder = super::kinds(builder);
     if let Some(workers) = settings.workers {
         builder = builder.workers(workers.get());
     }
@@ -212,7 +211,7 @@ struct Ledger<'a> {
     journal: &'a Path,
     workload: &'a Workload,
     /// The vat of each account.
-    vats: Vec<VatId>,
+    vats: Vec<Ref<Account>>,
     /// What each account holds as far as the outcomes of its transfers say, modulo 2^128: what
     /// passes through an account may be more than it can hold at once.
     expected_wei: Vec<u128>,
@@ -227,7 +226,7 @@ impl Ledger<'_> {
             let mut batch = self.kernel.request("accounts").batch();
             for account in accounts {
                 let name = account.address.to_string();
-                batch.spawn_named(&name, Account::KIND, &account.balance_wei)?;
+                Account::spawn_named(&mut batch, &name, account.balance_wei)?;
             }
             let ticket = batch.submit().map_err(|error| match error {
                 SendError::Conflict { .. } => RunError::OtherAccounts {
@@ -246,8 +245,8 @@ impl Ledger<'_> {
         for account in accounts {
             // The names are asked and not the batch: the vats may be those of an earlier run.
             let address = account.address;
-            let vat = self.kernel.root(&address.to_string())?;
-            self.vats.push(vat.ok_or_else(|| RunError::NoAccount {
+            let account = self.kernel.root_as(&address.to_string())?;
+            self.vats.push(account.ok_or_else(|| RunError::NoAccount {
                 journal: self.journal.to_owned(),
                 address,
             })?);
@@ -269,8 +268,8 @@ impl Ledger<'_> {
             .request(format!("block:{}", block.number))
             .batch();
         for transfer in &block.transfers {
-            let arguments = (Ref::to(self.vats[transfer.to]), transfer.value_wei);
-            batch.send(self.vats[transfer.from], Account::TRANSFER, &arguments)?;
+            let [from, to] = [transfer.from, transfer.to].map(|account| self.vats[account]);
+            from.transfer(&mut batch, to, transfer.value_wei)?;
         }
         let ticket = batch.submit().map_err(|error| match error {
             SendError::Conflict { .. } => RunError::OtherTransfers {
@@ -352,5 +351,5 @@ impl Ledger<'_> {
 }
 
 fn is_too_little(rejection: &Rejection) -> bool {
-    rejection.cause() == Cause::Refused && rejection.code() == Account::TOO_LITTLE
+    rejection.refusal::<TooLittle>().is_some()
 }

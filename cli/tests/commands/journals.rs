@@ -96,6 +96,91 @@ fn verify_passes_what_a_ledger_left_and_changes_no_byte() {
 }
 
 #[test]
+fn replay_leaves_the_records_of_a_ledger_again_and_changes_no_byte() {
+    for order in ["--order completion", "--order dispatch"] {
+        let desk = Desk::new();
+        desk.run("accounts-tight.csv", "transfers.csv", order)
+            .report();
+        let before = bytes_of(&desk.journal());
+        let replayed = crankcase(&["replay", text(&desk.journal())]);
+        assert_eq!(replayed.status, Status::Done, "{}", replayed.err);
+        assert!(replayed.out.starts_with("same: "), "{}", replayed.out);
+        assert_eq!(bytes_of(&desk.journal()), before);
+    }
+}
+
+/// An account that rounds.
+mod other {
+    use crankcase::{Answer, Crank, Ref};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    pub struct Account {
+        balance_wei: u128,
+    }
+
+    #[crankcase::vat(kind = "account", version = 1)]
+    impl Account {
+        #[create]
+        fn open(_cx: &Crank<Self>, balance_wei: u128) -> Answer<Self> {
+            Ok(Self {
+                balance_wei: balance_wei / 2 * 2,
+            })
+        }
+
+        pub fn transfer(&mut self, _cx: &Crank<Self>, _to: Ref, _value_wei: u128) -> Answer<()> {
+            Ok(())
+        }
+
+        pub fn credit(&mut self, _cx: &Crank<Self>, _value_wei: u128) -> Answer<()> {
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn a_host_looks_into_its_journals_with_its_own_kinds() {
+    let desk = Desk::new();
+    desk.run("accounts.csv", "transfers.csv", "--order dispatch")
+        .report();
+    let journal = desk.journal();
+    let journal = text(&journal);
+    let host = |words: &[&str], knows: bool| {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut console = crankcase_cli::Console {
+            out: &mut out,
+            err: &mut err,
+            shows_progress: false,
+        };
+        let kinds = |builder: crankcase::KernelBuilder| match knows {
+            true => builder.kind::<other::Account>(()),
+            false => builder,
+        };
+        let words = [&["host"], words].concat();
+        let status = crankcase_cli::execute_host(words, kinds, &mut console);
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (status, text(out), text(err))
+    };
+    for looking in ["inspect", "verify"] {
+        let (status, _, err) = host(&[looking, journal], false);
+        assert_eq!(status, Status::Done, "{err}");
+    }
+    let (status, _, err) = host(&["replay", journal], false);
+    assert_eq!(status, Status::Failed);
+    assert!(err.contains("\"account\" (version 1)"), "{err}");
+    let (status, out, err) = host(&["replay", journal], true);
+    assert_eq!(status, Status::Unsound, "{err}");
+    assert!(
+        out.contains("in the journal:") && out.contains("now:"),
+        "{out}"
+    );
+    assert!(err.contains("is not what this code leaves"), "{err}");
+    // The ledger is the command's own.
+    let (status, _, err) = host(&["ledger"], true);
+    assert_eq!(status, Status::Failed, "{err}");
+}
+
+#[test]
 fn a_folder_that_is_no_journal_is_refused_and_stays_as_it_was() {
     let desk = Desk::new();
     let before = bytes_of(&desk.path(""));
@@ -109,5 +194,6 @@ fn a_folder_that_is_no_journal_is_refused_and_stays_as_it_was() {
     let absent = desk.path("absent");
     crankcase(&["verify", text(&absent)]).check_refused("no such directory");
     crankcase(&["inspect", text(&absent)]).check_refused("no such directory");
+    crankcase(&["replay", text(&absent)]).check_refused("no such directory");
     assert!(!absent.exists());
 }
