@@ -10,7 +10,15 @@ use proc_macro::TokenStream;
 /// Makes a kind of vat of an `impl` block: what dispatches its messages, the methods of references
 /// to it, and what the journal keeps of its shape.
 ///
-/// ```ignore
+/// ```
+/// use crankcase::{Answer, Crank};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Counter {
+///     count: u64,
+/// }
+///
 /// #[crankcase::vat(kind = "counter", version = 1)]
 /// impl Counter {
 ///     #[create]
@@ -33,7 +41,7 @@ use proc_macro::TokenStream;
 /// | `#[watcher] fn(&mut self, cx, …, outcome: Outcome<T>) -> Answer<R>` | a continuation, for `cx.watch(&promise, Self::NAME, …)`; no message reaches it |
 /// | `#[dropped] fn(&mut self, cx, object: u64) -> Answer<()>` | is told that nobody outside holds an object of the vat any more |
 /// | `#[migrate] fn(cx, old: Old) -> Answer<Self>` | makes the state from that of an older version |
-/// | any other function | a helper that is left as it is |
+/// | any other function that is not `pub` | a helper that is left as it is; `pub` ones stand in an `impl` block of their own |
 ///
 /// Arguments and answers are owned values that derive `Serialize` and `Deserialize`. `Err` abandons
 /// the crank; a method that answers `Answer<Promise<T>>` gives its caller a `Promise<T>`.
@@ -51,7 +59,30 @@ pub fn vat(options: TokenStream, block: TokenStream) -> TokenStream {
 /// is a capability of its own: whoever has a reference to it can do what it offers, and nothing
 /// else with its vat.
 ///
-/// ```ignore
+/// ```
+/// use crankcase::{Answer, Crank, Ref};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Counter {
+///     count: u64,
+/// }
+///
+/// #[crankcase::vat(kind = "counter", version = 1, objects(Viewer))]
+/// impl Counter {
+///     #[create]
+///     fn new(_cx: &Crank<Self>) -> Answer<Self> {
+///         Ok(Counter { count: 0 })
+///     }
+///
+///     pub fn viewer(&mut self, cx: &Crank<Self>) -> Answer<Ref<Viewer>> {
+///         Ok(cx.export(Viewer {}))
+///     }
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Viewer {}
+///
 /// #[crankcase::object(kind = "viewer", vat = Counter)]
 /// impl Viewer {
 ///     pub fn count(&self, counter: &mut Counter, _cx: &Crank<Counter>) -> Answer<u64> {

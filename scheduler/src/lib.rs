@@ -1,12 +1,13 @@
 //! Crankcase: isolated vats in parallel, each crank a transaction, in one durable order.
 //!
-//! A host embeds a [`Kernel`]. It registers kinds of vats, sends them messages, and gets a
-//! [`Ticket`] for each. A **vat** is a serde value with code ([`Vat`]) that is handed one message
-//! at a time. Handling one is a **crank**: through [`Crank`] it sends, makes vats and writes rows,
-//! and all of that happens with its `Ok`, or nothing of it with an `Err`, a panic, an illegal call
-//! or a broken limit. A finished crank leaves one record; the records stand in one total order
-//! ([`Seq`] 1, 2, 3 …) in a journal on disk. Opening the journal again brings back the state of a
-//! prefix of that order that covers everything a ticket or a read ever told.
+//! A host embeds a [`Kernel`]. It registers kinds of vats, calls their methods, and gets a [`Ticket`]
+//! for each call. A **vat** is a serde value whose `impl` block is marked with
+//! [`#[vat]`](macro@vat). It handles one message at a time, and handling one is a **crank**: through
+//! [`Crank`] it sends, makes vats and writes rows, and all of that happens with its `Ok`, or nothing
+//! of it with an `Err`, a panic, an illegal call or a broken limit. A finished crank leaves one
+//! record; the records stand in one total order ([`Seq`] 1, 2, 3 …) in a journal on disk. Opening the
+//! journal again brings back the state of a prefix of that order that covers everything a ticket or a
+//! read ever told.
 //!
 //! # A complete host
 //!
@@ -18,7 +19,12 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | what a vat is and may do | [`Vat`], [`Crank`], [`Message`], [`Payload`], [`Answer`] |
+//! | writing a kind of vat | [`#[vat]`](macro@vat), [`Crank`], [`Answer`], [`Outcome`], [`Refusal`] |
+//! | capabilities | [`Ref`], [`#[object]`](macro@object), [`Crank::export`](typed::Crank::export) |
+//! | promises | [`Promise`], [`Crank::watch`](typed::Crank::watch), [`Watcher`] |
+//! | what grows | [`collections`] |
+//! | code that changes | [`Kernel::upgrade`], [`OpenError::OtherShape`] |
+//! | vats without the attribute | [`raw`] |
 //! | opening a journal, and all that can be chosen | [`Kernel::builder`], [`KernelBuilder`] |
 //! | sending, alone or several as one input | [`Kernel::send`], [`Kernel::try_send`], [`Kernel::batch`] |
 //! | outcomes, blocking or with `.await` | [`Ticket`], [`Outcome`], [`Rejection`] and its [`Cause`] |
@@ -26,7 +32,7 @@
 //! | vats with names | [`Kernel::spawn_named`], [`Kernel::root`] |
 //! | a vat's state, without a message | [`Kernel::read`] |
 //! | figures, and what is stuck | [`Kernel::stats`], [`Stats`] |
-//! | looking into a journal without touching it | [`inspect`], [`verify`](mod@verify) |
+//! | looking into a journal without touching it | [`inspect`], [`verify`](mod@verify), [`KernelBuilder::replay`] |
 //!
 //! # Two orders
 //!
