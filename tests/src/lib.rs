@@ -9,6 +9,7 @@ pub mod child;
 pub mod disk;
 pub mod executor;
 pub mod gate;
+pub mod golden;
 pub mod host;
 pub mod luck;
 pub mod pattern;
@@ -26,3 +27,6 @@ pub use scratch::Scratch;
 pub use stage::Stage;
 pub use stage::player::Player;
 pub use yard::Yard;
+
+/// What programs and helpers that may fail in any way return.
+pub type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -57,6 +57,6 @@ pub use payload::{Outcome, Payload, PayloadError};
 pub use reference::{Promise, Ref, Reference, Slot, Target, each_reference, sole_body};
 pub use rejection::{Cause, Refusal, Rejection};
 pub use rooms::{ROOMS_THAT_HOLD, object_of_row, row_holds_references};
-pub use shape::{ShapeError, shape_of};
+pub use shape::{NoShape, ShapeError, shape_of};
 pub use store::{Backing, Chunk, ChunkLimit, KeyBounds, Row, Store};
 pub use vat::{Answer, AnyKind, AnyVat, KindError, Kinds, Vat};

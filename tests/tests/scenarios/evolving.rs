@@ -216,24 +216,11 @@ fn finish_work(kernel: &Kernel) -> String {
     settled(&sent).unwrap()
 }
 
-fn every_byte(dir: impl AsRef<Path>) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => files.extend(every_byte(&path)),
-            false => files.push((path.clone(), std::fs::read(&path).unwrap())),
-        }
-    }
-    files.sort();
-    files
-}
-
 #[track_caller]
 fn check_refused<V: crankcase::raw::Vat<Env = ()>>(part: &str, says: &[&str]) {
     let scratch = Scratch::new();
     leave_work(scratch.dir());
-    let before = every_byte(scratch.dir());
+    let before = scratch.contents();
     let refused = builder(scratch.dir()).kind::<V>(()).open().unwrap_err();
     let OpenError::OtherShape(changed) = &refused else {
         panic!("its shape is another: {refused}")
@@ -242,7 +229,7 @@ fn check_refused<V: crankcase::raw::Vat<Env = ()>>(part: &str, says: &[&str]) {
     for word in says.iter().chain(&["thing", "Nothing was changed"]) {
         assert!(refused.to_string().contains(word), "{word} in: {refused}");
     }
-    assert!(before == every_byte(scratch.dir()), "a byte was changed");
+    scratch.check_unchanged(&before);
     // The code that wrote it still reads it.
     let kernel = builder(scratch.dir())
         .kind::<base::Thing>(())

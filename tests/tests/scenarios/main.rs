@@ -14,6 +14,7 @@ mod durability;
 mod evolving;
 mod explaining;
 mod failing_disk;
+mod golden;
 mod inside_cranks;
 mod looking;
 mod names;

@@ -15,7 +15,7 @@ use super::NoShape;
 use super::samples::{
     BOOLEANS, BYTE_LENGTHS, FLOATS, INTEGERS, LENGTHS, LETTERS, ONES, TEXTS, ZEROS,
 };
-use super::trace::{Kind, Trace};
+use super::trace::{Kind, Place, Trace};
 use crate::ids::{ObjectId, PromiseId, VatId, VatNumber};
 use crate::reference::Slot;
 use crate::slots::SLOT;
@@ -41,64 +41,79 @@ impl de::Error for Stop {
 /// Hands over what stands in one place.
 pub(super) struct Hand<'t> {
     trace: &'t mut Trace,
-    node: usize,
-    /// Whether what is wanted is an end: all that is new was or will be seen elsewhere.
-    shortest: bool,
+    place: Place,
 }
 
 impl<'t> Hand<'t> {
-    pub(super) fn new(trace: &'t mut Trace, node: usize, shortest: bool) -> Self {
-        Self {
-            trace,
-            node,
-            shortest,
-        }
+    pub(super) const fn new(trace: &'t mut Trace, place: Place) -> Self {
+        Self { trace, place }
     }
 
-    fn sample<T: Copy>(self, name: &'static str, samples: &[T]) -> Result<T, Stop> {
-        self.trace.note(self.node, Kind::Leaf(name))?;
-        Ok(samples[self.trace.pick(self.node, samples.len())])
+    /// Lets a part be read.
+    fn read<R>(
+        &mut self,
+        part: usize,
+        type_name: &'static str,
+        read: impl FnOnce(Hand<'_>) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
+        let part = Place {
+            node: self.trace.part(self.place.node, part)?,
+            ..self.place
+        };
+        let read = |trace: &mut Trace| read(Hand::new(trace, part));
+        self.trace.enter(part, type_name, read)
     }
 
-    fn bytes(self) -> Result<&'static [u8], Stop> {
+    fn note(&mut self, kind: Kind) -> Result<(), Stop> {
+        self.trace.note(self.place.node, kind)
+    }
+
+    fn sample<T: Copy>(mut self, name: &'static str, samples: &[T]) -> Result<T, Stop> {
+        self.note(Kind::Leaf(name))?;
+        Ok(samples[self.trace.pick(self.place, samples.len())])
+    }
+
+    fn bytes(mut self) -> Result<&'static [u8], Stop> {
         let lengths = BYTE_LENGTHS.len();
-        self.trace.note(self.node, Kind::Leaf("bytes"))?;
-        let pick = self.trace.pick(self.node, 2 * lengths);
+        self.note(Kind::Leaf("bytes"))?;
+        let pick = self.trace.pick(self.place, 2 * lengths);
         let all = if pick < lengths { &ZEROS } else { &ONES };
         Ok(&all[..BYTE_LENGTHS[pick % lengths]])
     }
 
-    fn unit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
-        self.trace.note(self.node, Kind::Leaf("unit"))?;
+    fn unit<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
+        self.note(Kind::Leaf("unit"))?;
         visitor.visit_unit()
     }
 
-    fn reference<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
+    fn reference<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
         let slots = [
             Slot::Object(ObjectId::root(VatId::new(VatNumber::HOST, 0))),
             Slot::Promise(PromiseId::new(VatNumber::HOST, 0)),
         ];
-        self.trace.note(self.node, Kind::Leaf("ref"))?;
-        let slot = &slots[self.trace.pick(self.node, slots.len())];
+        self.note(Kind::Leaf("ref"))?;
+        let slot = &slots[self.trace.pick(self.place, slots.len())];
         slot.transit(|bytes| visitor.visit_bytes(bytes))
     }
 
     /// Goes to where the type stands that is asked for.
     fn of_type<V>(mut self, kind: Kind) -> Result<Self, Stop> {
-        let node = self.trace.note_type(self.node, kind, type_name::<V>())?;
-        self.shortest |= node != self.node;
-        self.node = node;
+        let node = self
+            .trace
+            .note_type(self.place.node, kind, type_name::<V>())?;
+        self.place.shortest |= node != self.place.node;
+        self.place.node = node;
         Ok(self)
     }
 
     /// Whether a part has still something to show.
     fn is_unseen(&mut self, part: usize) -> Result<bool, Stop> {
-        let part = self.trace.part(self.node, part)?;
-        Ok(!self.shortest && !self.trace.complete(part))
+        let part = self.trace.part(self.place.node, part)?;
+        Ok(!self.place.shortest && !self.trace.complete(part))
     }
 
     fn length(&mut self) -> usize {
-        LENGTHS[self.trace.pick(self.node, LENGTHS.len())]
+        LENGTHS[self.trace.pick(self.place, LENGTHS.len())]
     }
 
     const fn parts(self, count: usize) -> Parts<'t> {
@@ -109,8 +124,8 @@ impl<'t> Hand<'t> {
         }
     }
 
-    fn tuple<'de, V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value, Stop> {
-        self.trace.note(self.node, Kind::Tuple)?;
+    fn tuple<'de, V: Visitor<'de>>(mut self, count: usize, visitor: V) -> Result<V::Value, Stop> {
+        self.note(Kind::Tuple)?;
         visitor.visit_seq(self.parts(count))
     }
 }
@@ -176,13 +191,13 @@ impl<'de> Deserializer<'de> for Hand<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
-        self.trace.note(self.node, Kind::Option)?;
-        if !self.is_unseen(0)? && self.trace.pick(self.node, 2) == 0 {
+        self.note(Kind::Option)?;
+        if !self.is_unseen(0)? && self.trace.pick(self.place, 2) == 0 {
             return visitor.visit_none();
         }
-        let (part, shortest) = (self.trace.part(self.node, 0)?, self.shortest);
-        let read = |trace: &mut Trace| visitor.visit_some(Hand::new(trace, part, shortest));
-        self.trace.enter(part, type_name::<V::Value>(), read)
+        self.read(0, type_name::<V::Value>(), |inner| {
+            visitor.visit_some(inner)
+        })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -193,22 +208,20 @@ impl<'de> Deserializer<'de> for Hand<'_> {
         if name == SLOT {
             return self.reference(visitor);
         }
-        let own = self.of_type::<V>(Kind::Newtype)?;
-        let (part, shortest) = (own.trace.part(own.node, 0)?, own.shortest);
-        let read =
-            |trace: &mut Trace| visitor.visit_newtype_struct(Hand::new(trace, part, shortest));
-        own.trace.enter(part, type_name::<V::Value>(), read)
+        let read = |inner: Hand<'_>| visitor.visit_newtype_struct(inner);
+        let mut own = self.of_type::<V>(Kind::Newtype)?;
+        own.read(0, type_name::<V::Value>(), read)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
-        self.trace.note(self.node, Kind::Seq)?;
+        self.note(Kind::Seq)?;
         let least = usize::from(self.is_unseen(0)?);
         let length = self.length().max(least);
         visitor.visit_seq(self.parts(length))
     }
 
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
-        self.trace.note(self.node, Kind::Map)?;
+        self.note(Kind::Map)?;
         let least = usize::from(self.is_unseen(0)? | self.is_unseen(1)?);
         let length = self.length().max(least);
         visitor.visit_map(self.parts(length))
@@ -248,11 +261,11 @@ impl<'de> Deserializer<'de> for Hand<'_> {
         visitor: V,
     ) -> Result<V::Value, Stop> {
         let own = self.of_type::<V>(Kind::Enum(variants))?;
-        let picks = own.trace.variants(own.node, own.shortest);
+        let picks = own.trace.variants(own.place);
         if picks.is_empty() {
             return Err(de::Error::custom("no variant of it can be read"));
         }
-        let index = picks[own.trace.pick(own.node, picks.len())];
+        let index = picks[own.trace.pick(own.place, picks.len())];
         visitor.visit_enum(Variant { whole: own, index })
     }
 
@@ -274,12 +287,8 @@ impl Parts<'_> {
         index: usize,
         seed: T,
     ) -> Result<T::Value, Stop> {
-        let (part, shortest) = (
-            self.whole.trace.part(self.whole.node, index)?,
-            self.whole.shortest,
-        );
-        let read = |trace: &mut Trace| seed.deserialize(Hand::new(trace, part, shortest));
-        self.whole.trace.enter(part, type_name::<T::Value>(), read)
+        let read = |part: Hand<'_>| seed.deserialize(part);
+        self.whole.read(index, type_name::<T::Value>(), read)
     }
 
     fn take(&mut self) -> bool {
@@ -300,7 +309,7 @@ impl<'de> SeqAccess<'de> for Parts<'_> {
             return Ok(None);
         }
         let index = self.next;
-        if self.whole.trace.nodes[self.whole.node].kind != Kind::Seq {
+        if self.whole.trace.nodes[self.whole.place.node].kind != Kind::Seq {
             self.next += 1;
         }
         self.read(index, seed).map(Some)
@@ -345,15 +354,11 @@ impl<'t> Variant<'t> {
         kind: Kind,
         read: impl FnOnce(Hand<'_>) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        let Hand {
-            trace,
-            node,
-            shortest,
-        } = self.whole;
-        let variant = trace.part(node, self.index)?;
-        trace.enter(variant, trace.type_name(node), |trace| {
-            trace.note(variant, kind)?;
-            read(Hand::new(trace, variant, shortest))
+        let mut whole = self.whole;
+        let type_name = whole.trace.nodes[whole.place.node].type_name;
+        whole.read(self.index, type_name, |mut variant| {
+            variant.note(kind)?;
+            read(variant)
         })
     }
 }
@@ -367,7 +372,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
         match seed.deserialize(index.into_deserializer()) {
             Ok(value) => Ok((value, self)),
             Err(stop) => {
-                let variant = self.whole.trace.part(self.whole.node, self.index)?;
+                let variant = self.whole.trace.part(self.whole.place.node, self.index)?;
                 self.whole.trace.note_refusal(variant);
                 Err(stop)
             }

@@ -22,14 +22,18 @@
 //!          <name, …: variant | …>   an enum that takes fewer indices than it names; the variants
 //!                                   have their index for a name
 //!          ^3                       the shape that is the third around this place
-//! variant: name  name(shape)  name(shape, …)  name{name: shape, …}
+//! variant: name  name(shape)  name(shape, …)  name(shape; 3)  name{name: shape, …}
 //! name:    plain when it is letters, digits, - and _; otherwise in quotes, with escapes
 //! ```
 //!
 //! Around a place are `?`, `[`, `{`, `(` and enums; an enum counts once, and what a variant has in
 //! brackets once more. Newtype structs leave no trace in the bytes and none in the text, and
-//! neither do the names of types. Two types of one text read each other's bytes, short of what
-//! their `Deserialize` refuses.
+//! neither do the names of types. A type that does not contain itself is written out wherever it
+//! stands. Two types of one text read each other's bytes, short of what their `Deserialize`
+//! refuses.
+//!
+//! What a text does not show: what a hand-written `Deserialize` asks for only after certain values,
+//! in another way than in an enum.
 
 mod hand;
 mod samples;
@@ -72,8 +76,9 @@ use serde::de::DeserializeOwned;
 ///
 /// # Errors
 ///
-/// [`ShapeError`] when `T` cannot be read from an encoding like ours, when it refuses all that it
-/// is offered, and when its text would have no end.
+/// [`ShapeError`] when `T` cannot be read from an encoding like ours, when it or a part of it
+/// refuses all that it is offered or has no values that end, and when it is too large: 131,072
+/// places, 128 within each other, or a text of 1 MiB.
 pub fn shape_of<T: DeserializeOwned>() -> Result<String, ShapeError> {
     let mut trace = trace::Trace::new();
     while !trace.is_complete() {

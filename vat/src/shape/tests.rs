@@ -1,6 +1,8 @@
 // What is only read to see its shape is not used for anything.
 #![allow(dead_code)]
 
+mod random;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -441,6 +443,36 @@ mod recursive {
         Inferred,
     }
 
+    /// A leaf must weigh enough, and so must what is around it.
+    #[derive(Deserialize)]
+    pub enum Crate {
+        Full(Weighed),
+        Empty,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(try_from = "Unweighed")]
+    pub struct Weighed;
+
+    #[derive(Deserialize)]
+    pub struct Unweighed {
+        weight: u8,
+        beside: Option<Box<Weighed>>,
+        inside: Vec<Crate>,
+        under: Box<Crate>,
+    }
+
+    impl TryFrom<Unweighed> for Weighed {
+        type Error = &'static str;
+
+        fn try_from(crates: Unweighed) -> Result<Self, Self::Error> {
+            match crates.weight > 50 && crates.inside.len() > 1 {
+                true => Ok(Self),
+                false => Err("too light"),
+            }
+        }
+    }
+
     #[derive(Deserialize)]
     pub struct Endless {
         pub again: Box<Endless>,
@@ -479,6 +511,7 @@ fn a_type_that_contains_itself_refers_to_the_shape_around_it() {
     check::<recursive::LeafLast>(&format!(
         "Node({CODE}, ^2, ^2) | Boxed(^2) | Named{{left: ^2, right: ?^3}} | Leaf(u8)"
     ));
+    check::<recursive::Crate>("Full({weight: u8, beside: ?^2, inside: [^4], under: ^3}) | Empty");
     check::<recursive::Nested>("[^1]");
     check::<Vec<recursive::Nested>>("[[^1]]");
     check::<recursive::Chain>("(u8, ?^2)");

@@ -9,12 +9,19 @@
 //! nothing is left to see, and inside of a `Back`, it picks what is shortest. So each pass that
 //! succeeds sees something new, and the work is done when there is nothing new left.
 //!
-//! **A pass that fails** and saw something new is as good. Otherwise a place is to [`Blame`]: the
-//! innermost whose reading ended with the error. The choices that were made inside of it are
-//! varied, one after the other and then together, until it takes them. What it took stays the
-//! choice. There are two exceptions. A place that took its values before, when those around it did
-//! not search, is at the mercy of the one that does. And a value that would have no end, because
-//! it always contains one of its own type, can be due to a choice further out.
+//! **A pass that fails** and saw something new is as good. Otherwise the innermost place whose
+//! reading ended with the error is to blame, and a [`Search`] begins there: the choices that were
+//! made inside of it are varied, one after the other and then together, until it takes them. What
+//! it took stays the choice. Two things may be to blame in its stead:
+//!
+//! - A search further out, or elsewhere, that varied what the place had taken before.
+//! - A variant further out. A value that contains one of its own type, and so on for ever, ends
+//!   only where another variant is picked. Which one leads to no end is learned from the
+//!   innermost outwards, and forgotten when something new is seen ([`Trace::block`]).
+//!
+//! This is no proof: a value that is checked in many ways at once is not always found, and one that
+//! is checked and contains its own type is found less often. Then there is an error, not a wrong
+//! shape.
 //!
 //! Everything is bounded: places, depth, the choices tried for one place, and the steps of all
 //! passes together.
@@ -34,6 +41,7 @@ pub(super) const ROOT: usize = 0;
 /// How deep places may be nested; what a stack of 2 MiB has room for in a debug build.
 const DEEPEST: usize = 128;
 const MOST_NODES: usize = 1 << 17;
+/// How often a place is read in all passes together.
 const MOST_STEPS: usize = 1 << 21;
 /// How many times choices are varied one by one, and how many times all together.
 const MOST_TURNS: usize = 1000;
@@ -66,54 +74,71 @@ pub(super) struct Node {
     pub(super) parts: Vec<usize>,
     /// What reads it, if that has a name in serde's eyes. It tells types apart.
     visitor: &'static str,
-    type_name: &'static str,
+    pub(super) type_name: &'static str,
     /// When it was first read to its end, counted in news; 0 for never.
-    pub(super) read_at: usize,
+    read_at: usize,
     /// Whether it and all that it consists of was read.
     complete: bool,
-    /// Which of its choices is handed over.
-    offer: usize,
+    /// What is handed over where new things are looked for, and where the shortest is.
+    offers: [Offer; 2],
+}
+
+/// A node as it is read: either to see what is new, or the shortest way, inside of a `Back`.
+/// Neither way disturbs what the other has found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) node: usize,
+    pub(super) shortest: bool,
+}
+
+impl Place {
+    pub(super) const ROOT: Self = Self {
+        node: ROOT,
+        shortest: false,
+    };
+}
+
+/// What is handed over in a place.
+#[derive(Default)]
+struct Offer {
+    /// Which of the choices.
+    choice: usize,
+    was_taken: bool,
     search: Search,
 }
 
 /// The varying of the choices inside of a place, until it takes them.
 #[derive(Default)]
 struct Search {
-    /// How many new things had been seen. It begins anew with the next.
-    news: usize,
     tries: usize,
     limit: usize,
     /// What the place said before.
     said: String,
     /// What was handed over before, where something else was since.
-    before: FxHashMap<usize, usize>,
-    /// Whether it began since a value had no end, which no number helps against.
-    endless: bool,
-    /// Whether it was ever read inside of its own type, so that choices further out may help.
-    inside: bool,
-    /// Whether it was in vain.
-    spent: bool,
+    before: FxHashMap<Place, usize>,
 }
 
-/// Who ended a pass.
+/// What ended a pass.
 struct Blame {
-    node: usize,
-    /// How many choices had been made when its reading began.
-    start: usize,
+    /// The places that were being read, as in [`Trace::stack`].
+    stack: Vec<(Place, usize)>,
     said: String,
     /// Whether it would have gone on for ever.
     endless: bool,
-    /// Whether that was inside of its own type.
-    inside: bool,
 }
 
 pub(super) struct Trace {
     pub(super) nodes: Vec<Node>,
     /// The places that are being read, with how many choices had been made before.
-    stack: Vec<(usize, usize)>,
+    stack: Vec<(Place, usize)>,
     /// The choices of this pass: where, and out of how many.
-    choices: Vec<(usize, usize)>,
+    choices: Vec<(Place, usize)>,
     blame: Option<Blame>,
+    /// Variants that lead to no end, as far as is known after so many news.
+    blocked: FxHashSet<usize>,
+    /// Where a search began since then, and how many those news are.
+    searches: Vec<Place>,
+    known: usize,
     /// What no other choice will help against.
     fatal: Option<ShapeError>,
     /// How many new things were seen.
@@ -128,6 +153,9 @@ impl Trace {
             stack: Vec::new(),
             choices: Vec::new(),
             blame: None,
+            blocked: FxHashSet::default(),
+            searches: Vec::new(),
+            known: 0,
             fatal: None,
             news: 0,
             steps: 0,
@@ -146,10 +174,15 @@ impl Trace {
         self.stack.clear();
         self.choices.clear();
         self.blame = None;
+        if self.known != news {
+            self.known = news;
+            self.blocked.clear();
+            self.end_searches();
+        }
         // Nothing of what a panic interrupts is used afterwards, but for where it was.
         let read = AssertUnwindSafe(|| {
-            let hand = |trace: &mut Self| T::deserialize(Hand::new(trace, ROOT, false)).map(drop);
-            self.enter(ROOT, type_name::<T>(), hand)
+            let hand = |trace: &mut Self| T::deserialize(Hand::new(trace, Place::ROOT)).map(drop);
+            self.enter(Place::ROOT, type_name::<T>(), hand)
         });
         let end = catch_unwind(read);
         if let Some(error) = self.fatal.take() {
@@ -157,9 +190,8 @@ impl Trace {
         }
         match end {
             Err(panic) => {
-                let node = self.stack.last().map_or(ROOT, |&(node, _)| node);
                 let said = panic_text(panic.as_ref());
-                Err(self.error(node, NoShape::Panics { said }))
+                Err(self.error(self.innermost(), NoShape::Panics { said }))
             }
             Ok(_) if self.news > news => Ok(()),
             Ok(Err(Stop(said))) => self.vary(said),
@@ -178,7 +210,7 @@ impl Trace {
     /// Reads what stands in a place.
     pub(super) fn enter<R>(
         &mut self,
-        node: usize,
+        place: Place,
         type_name: &'static str,
         read: impl FnOnce(&mut Self) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
@@ -186,11 +218,11 @@ impl Trace {
         if self.steps > MOST_STEPS || self.stack.len() == DEEPEST {
             return Err(self.fail(NoShape::TooLarge));
         }
-        self.nodes[node].type_name = type_name;
-        self.stack.push((node, self.choices.len()));
+        self.nodes[place.node].type_name = type_name;
+        self.stack.push((place, self.choices.len()));
         let result = read(self);
         match &result {
-            Ok(_) => self.was_read(node),
+            Ok(_) => self.was_read(place),
             Err(Stop(said)) if self.blame.is_none() => self.put_blame(said, false),
             Err(_) => {}
         }
@@ -198,24 +230,36 @@ impl Trace {
         result
     }
 
-    fn was_read(&mut self, node: usize) {
+    fn was_read(&mut self, place: Place) {
         // Whoever swallowed an error inside took the blame from it.
         self.blame = None;
-        let found = &mut self.nodes[node];
+        let found = &mut self.nodes[place.node];
         if found.read_at == 0 {
             self.news += 1;
             found.read_at = self.news;
             let parent = found.parent;
             if let Kind::Enum(_) = self.nodes[parent].kind {
                 // There is one variant more, or one less to be seen: its choices are others now.
-                self.nodes[parent].offer = 0;
+                for offer in &mut self.nodes[parent].offers {
+                    offer.choice = 0;
+                }
             }
         }
-        let around = &self.stack[..self.stack.len() - 1];
-        // Inside of itself it may have been read while outside it is still searching.
-        if !around.iter().any(|&(other, _)| other == node) {
-            self.nodes[node].search = Search::default();
+        let offer = self.offer(place);
+        offer.was_taken = true;
+        let mut search = std::mem::take(&mut offer.search);
+        if search.tries > 0 {
+            // It says nothing about what was not asked for this time.
+            let start = self.stack.last().map_or(0, |&(_, start)| start);
+            for (made, _) in self.choices[start..].iter().filter(|made| made.1 > 1) {
+                search.before.remove(made);
+            }
+            self.take_back(&search);
         }
+    }
+
+    fn offer(&mut self, place: Place) -> &mut Offer {
+        &mut self.nodes[place.node].offers[usize::from(place.shortest)]
     }
 
     /// Notes what is asked for in a place.
@@ -258,7 +302,7 @@ impl Trace {
         }
         if let Kind::Back(outer) = self.nodes[node].kind {
             let around = &self.stack[..self.stack.len() - 1];
-            if around.iter().any(|&(other, _)| other == node) {
+            if around.iter().any(|&(other, _)| other.node == node) {
                 // In here the shortest is picked, so what led here once would lead here again.
                 let said = "a value of it would never end";
                 self.put_blame(said, true);
@@ -276,7 +320,10 @@ impl Trace {
     pub(super) fn note_refusal(&mut self, variant: usize) {
         if self.nodes[variant].read_at == 0 {
             self.nodes[variant].kind = Kind::Refused;
-            self.was_read(variant);
+            self.was_read(Place {
+                node: variant,
+                shortest: false,
+            });
         }
     }
 
@@ -301,8 +348,7 @@ impl Trace {
             type_name: "",
             read_at: 0,
             complete: false,
-            offer: 0,
-            search: Search::default(),
+            offers: Default::default(),
         });
         self.nodes.len() - 1
     }
@@ -326,115 +372,118 @@ impl Trace {
     }
 
     /// Picks one of that many.
-    pub(super) fn pick(&mut self, node: usize, count: usize) -> usize {
-        self.choices.push((node, count));
-        self.nodes[node].offer % count
+    pub(super) fn pick(&mut self, place: Place, count: usize) -> usize {
+        self.choices.push((place, count));
+        self.offer(place).choice % count
     }
 
     /// The variants to pick from.
-    pub(super) fn variants(&mut self, node: usize, shortest: bool) -> Vec<usize> {
-        let all = 0..self.nodes[node].parts.len();
-        let unseen = all.filter(|&index| !self.complete(self.nodes[node].parts[index]));
-        let unseen: Vec<usize> = unseen.collect();
-        if !shortest && !unseen.is_empty() {
-            return unseen;
-        }
-        // One that was read before all others was read without them, and will be again.
-        let variant = |&index: &usize| &self.nodes[self.nodes[node].parts[index]];
-        let mut picks: Vec<usize> = (0..self.nodes[node].parts.len())
-            .filter(|index| variant(index).read_at > 0 && variant(index).kind != Kind::Refused)
+    pub(super) fn variants(&mut self, Place { node, shortest }: Place) -> Vec<usize> {
+        let parts = self.nodes[node].parts.clone();
+        let all = 0..parts.len();
+        let unseen: Vec<usize> = all
+            .clone()
+            .filter(|&at| !self.complete(parts[at]))
             .collect();
-        picks.sort_by_key(|index| variant(index).read_at);
-        picks.extend(unseen);
+        let variant = |&at: &usize| &self.nodes[parts[at]];
+        let mut picks: Vec<usize> = all
+            .filter(|at| variant(at).read_at > 0 && variant(at).kind != Kind::Refused)
+            .collect();
+        // One that was read before all others was read without them, and will be again.
+        picks.sort_by_key(|at| variant(at).read_at);
+        if shortest || unseen.is_empty() {
+            picks.extend(unseen);
+        } else {
+            picks = unseen;
+        }
+        let is_open = |at: &usize| !self.blocked.contains(&parts[*at]);
+        if picks.iter().any(is_open) {
+            picks.retain(is_open);
+        }
         picks
     }
 
-    /// The choices made since then that could have been others, the last first.
-    fn choices_since(
-        &self,
-        start: usize,
-        endless: bool,
-    ) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let made = self.choices[start..].iter().rev().copied();
-        // No number makes a value end.
-        let helps = move |node: usize| !endless || !matches!(self.nodes[node].kind, Kind::Leaf(_));
-        made.filter(move |&(node, count)| count > 1 && helps(node))
+    /// Keeps the innermost variant from being picked again that another can stand in for. Says
+    /// whether there is one.
+    fn block(&mut self, stack: &[(Place, usize)]) -> bool {
+        stack.iter().rev().any(|&(Place { node, .. }, _)| {
+            let parent = &self.nodes[self.nodes[node].parent];
+            let mut others = parent.parts.iter();
+            matches!(parent.kind, Kind::Enum(_))
+                && self.blocked.insert(node)
+                && others.any(|other| {
+                    self.nodes[*other].kind != Kind::Refused && !self.blocked.contains(other)
+                })
+        })
     }
 
-    /// The search that is under way in a place.
-    fn search(&self, node: usize) -> Option<&Search> {
-        let search = &self.nodes[node].search;
-        (search.tries > 0 && search.news == self.news).then_some(search)
-    }
-
-    /// Puts the blame on a place that is being read.
     fn put_blame(&mut self, said: &str, endless: bool) {
-        let Some(&top) = self.stack.last() else {
-            return;
-        };
-        let frames = self.stack.iter().rev().copied();
-        let mut open = frames.filter(|&(node, start)| {
-            let search = self.search(node);
-            let endless = search.map_or(endless, |search| search.endless);
-            !search.is_some_and(|search| search.spent)
-                && self.choices_since(start, endless).next().is_some()
-        });
-        let further_out = endless || self.search(top.0).is_some_and(|search| search.spent);
-        let mut blamed = None;
-        if further_out || self.nodes[top.0].read_at > 0 {
-            let mut searching = open.clone();
-            blamed = searching.find(|&(node, _)| self.search(node).is_some());
-        }
-        if further_out {
-            blamed = blamed.or_else(|| open.next());
-        }
-        let (node, start) = blamed.unwrap_or(top);
-        let is_back = |&(node, _): &(usize, usize)| matches!(self.nodes[node].kind, Kind::Back(_));
         self.blame = Some(Blame {
-            node,
-            start,
+            stack: self.stack.clone(),
             said: said.to_owned(),
             endless,
-            inside: endless || self.stack.iter().any(is_back),
         });
     }
 
     /// Varies the choices inside of the place that is to blame.
     fn vary(&mut self, said: String) -> Result<(), ShapeError> {
-        let Some(blame) = self.blame.take() else {
+        let Some(Blame {
+            stack,
+            said,
+            endless,
+        }) = self.blame.take()
+        else {
             return Err(self.error(ROOT, NoShape::Refuses { said }));
         };
-        let node = blame.node;
-        if self.search(node).is_none() {
-            self.nodes[node].search = Search {
-                news: self.news,
-                said: blame.said,
-                endless: blame.endless,
-                ..Search::default()
-            };
+        let searching = stack.iter().any(|&(place, _)| self.is_searching(place));
+        let top = stack.last().map_or(Place::ROOT, |&(place, _)| place);
+        if !searching && (endless || self.offer(top).was_taken) {
+            // Something that was tried elsewhere may be in the way.
+            if self.pause_searches() || endless && self.block(&stack) {
+                return Ok(());
+            }
         }
-        let mut search = std::mem::take(&mut self.nodes[node].search);
-        for (&choice, &before) in &search.before {
-            self.nodes[choice].offer = before;
+        let mut spent = None;
+        for (depth, &(place, start)) in stack.iter().enumerate().rev() {
+            let is_top = depth + 1 == stack.len();
+            let is_others = searching && (endless || self.offer(place).was_taken);
+            if !self.is_searching(place) && (!is_top || is_others) {
+                continue;
+            }
+            if self.turn(place, start, &said) {
+                return Ok(());
+            }
+            spent.get_or_insert((depth, place));
         }
+        let (depth, place) = spent.unwrap_or((0, Place::ROOT));
+        if place.shortest && self.block(&stack[..depth]) {
+            self.end_searches();
+            return Ok(());
+        }
+        let said = std::mem::take(&mut self.offer(place).search.said);
+        Err(self.error(place.node, NoShape::Refuses { said }))
+    }
+
+    /// Hands over something else in a place. Says no when all has been tried.
+    fn turn(&mut self, place: Place, start: usize, said: &str) -> bool {
+        let mut search = std::mem::take(&mut self.offer(place).search);
+        if search.tries == 0 {
+            self.searches.push(place);
+            search.said = said.to_owned();
+        }
+        self.take_back(&search);
         let mut seen = FxHashSet::default();
-        let choices: Vec<(usize, usize)> = self
-            .choices_since(blame.start, search.endless)
-            .filter(|&(choice, _)| seen.insert(choice))
-            .collect();
+        let made = self.choices[start..].iter().rev();
+        let choices = made.filter(|&&(choice, count)| count > 1 && seen.insert(choice));
+        let choices: Vec<(Place, usize)> = choices.copied().collect();
         let turns: usize = choices.iter().map(|&(_, count)| count - 1).sum();
         let turns = turns.min(MOST_TURNS);
         let mixes = if choices.len() > 1 { MOST_MIXES } else { 0 };
         // What is chosen decides what else there is to choose from.
         search.limit = search.limit.max(turns + mixes);
-        search.inside |= blame.inside;
         search.tries += 1;
-        if search.tries > search.limit {
-            if !search.inside || search.spent || choices.is_empty() {
-                return Err(self.error(node, NoShape::Refuses { said: search.said }));
-            }
-            search.spent = true;
-        } else {
+        let is_left = search.tries <= search.limit;
+        if is_left {
             let mut left = search.tries;
             for (rank, (choice, count)) in choices.into_iter().enumerate() {
                 let shift = match left {
@@ -443,19 +492,54 @@ impl Trace {
                     _ => 0,
                 };
                 left = left.saturating_sub(count - 1);
-                let offer = &mut self.nodes[choice].offer;
+                let offer = &mut self.offer(choice).choice;
                 *offer = shift + *search.before.entry(choice).or_insert(*offer);
             }
         }
-        self.nodes[node].search = search;
-        Ok(())
+        self.offer(place).search = search;
+        is_left
+    }
+
+    fn is_searching(&mut self, place: Place) -> bool {
+        self.offer(place).search.tries > 0
+    }
+
+    fn end_searches(&mut self) {
+        self.pause_searches();
+        for place in std::mem::take(&mut self.searches) {
+            self.offer(place).search = Search::default();
+        }
+    }
+
+    /// Hands over again what was handed over before all searches. Says whether that is something
+    /// else.
+    fn pause_searches(&mut self) -> bool {
+        let mut is_other = false;
+        for index in (0..self.searches.len()).rev() {
+            let place = self.searches[index];
+            let search = std::mem::take(&mut self.offer(place).search);
+            is_other |= self.take_back(&search);
+            self.offer(place).search = search;
+        }
+        is_other
+    }
+
+    fn take_back(&mut self, search: &Search) -> bool {
+        let mut is_other = false;
+        for (&place, &before) in &search.before {
+            is_other |= std::mem::replace(&mut self.offer(place).choice, before) != before;
+        }
+        is_other
+    }
+
+    fn innermost(&self) -> usize {
+        self.stack.last().map_or(ROOT, |(place, _)| place.node)
     }
 
     /// Ends all passes. The place is the one that is being read.
     pub(super) fn fail(&mut self, why: NoShape) -> Stop {
-        let node = self.stack.last().map_or(ROOT, |&(node, _)| node);
         let said = why.to_string();
-        let error = self.error(node, why);
+        let error = self.error(self.innermost(), why);
         self.fatal.get_or_insert(error);
         Stop(said)
     }
@@ -484,10 +568,6 @@ impl Trace {
             path: path.trim_start_matches(['.', ':']).to_owned(),
             why,
         }
-    }
-
-    pub(super) fn type_name(&self, node: usize) -> &'static str {
-        self.nodes[node].type_name
     }
 
     /// The kind of what stands in a place, past the newtypes around it.
