@@ -33,7 +33,7 @@ const MONEY: &str = "money";
 const TRADERS: u64 = 8;
 /// What each trader has of everything when he opens.
 const OPENING: u64 = 50_000;
-const REQUESTS: u64 = 10_000;
+const REQUESTS: u64 = 4_000;
 /// Requests that are on their way together.
 const ROUND: u64 = 100;
 
