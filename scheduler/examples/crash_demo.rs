@@ -170,7 +170,10 @@ fn load(directory: &Path, after: Duration, heard: &mut [Acknowledged]) -> Result
         .map_err(|_| "the child ended before it was open")?;
     std::thread::sleep(after);
     child.kill()?;
-    child.wait()?;
+    let ended = child.wait()?;
+    if ended.code().is_some() {
+        return Err(format!("the child ended by itself: {ended}").into());
+    }
     for line in reader.join().expect("reading does not panic") {
         let words: Result<Vec<u64>, _> = line.split_whitespace().map(str::parse).collect();
         let [client, number, value] = words?[..] else {

@@ -274,6 +274,7 @@ fn an_order_book_that_is_killed_ends_as_one_that_is_not() {
     check_fills(&said);
     // The answers, the tapes, and the hash over all records.
     assert_eq!(said, load(whole.path(), &[], None));
+    crankcase::verify::verify(killed.path()).unwrap();
     lines_of(example("order_book").arg(killed.path()));
 }
 
@@ -282,6 +283,7 @@ fn an_order_book_in_completion_order_is_killed_and_loses_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let said = killed_and_ended(scratch.path(), &["--completion"]);
     check_fills(&said);
+    crankcase::verify::verify(scratch.path()).unwrap();
     lines_of(
         example("order_book")
             .arg("--completion")

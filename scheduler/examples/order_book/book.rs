@@ -7,7 +7,7 @@ use crankcase::{Answer, Crank, Promise, Ref, Rejection, VatId};
 use serde::{Deserialize, Serialize};
 
 use crate::MONEY;
-use crate::trader::Escrow;
+use crate::trader::{Escrow, Till};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -65,11 +65,12 @@ pub(crate) fn not_open() -> Rejection {
     Rejection::new("not_open", "the order is filled, or was cancelled")
 }
 
-/// What is left of an order that waits, and what pays for it.
+/// What is left of an order that waits, what pays for it, and where to pay.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Open {
-    pub(crate) order: Order,
-    pub(crate) escrow: Ref<Escrow>,
+struct Open {
+    order: Order,
+    escrow: Ref<Escrow>,
+    till: Ref<Till>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,15 +80,15 @@ pub(crate) enum Entry {
 }
 
 /// What waits, by side, rank and number: whose turn it is stands first on its side.
-pub(crate) const OPEN: OrderedMap<(bool, u32, u64), Open> = OrderedMap::holding("open");
+const OPEN: OrderedMap<(bool, u32, u64), Open> = OrderedMap::holding("open");
 /// The key there of the order with an escrow.
-pub(crate) const PLACES: OrderedMap<(VatId, u64), (bool, u32, u64)> = OrderedMap::new("places");
+const PLACES: OrderedMap<(VatId, u64), (bool, u32, u64)> = OrderedMap::new("places");
 /// All that came, by number.
-pub(crate) const TAPE: Log<Entry> = Log::new("tape");
+const TAPE: Log<Entry> = Log::new("tape");
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Book {
-    pub(crate) good: String,
+    good: String,
 }
 
 #[crankcase::vat(kind = "book", version = 1)]
@@ -98,7 +99,13 @@ impl Book {
     }
 
     /// Takes an order: it trades with what waits, and what is left of it waits.
-    pub fn place(&self, cx: &Crank<Self>, escrow: Ref<Escrow>, mut order: Order) -> Answer<Placed> {
+    pub fn place(
+        &self,
+        cx: &Crank<Self>,
+        escrow: Ref<Escrow>,
+        till: Ref<Till>,
+        mut order: Order,
+    ) -> Answer<Placed> {
         if order.good != self.good || order.price == 0 || order.quantity == 0 {
             return Err(Rejection::new("not_taken", "no order for this book"));
         }
@@ -107,13 +114,12 @@ impl Book {
         for row in OPEN.range(cx, (!buys, 0, 0)..=(!buys, worst, u64::MAX)) {
             let (key, mut other) = row?;
             let (price, quantity) = (other.order.price, order.quantity.min(other.order.quantity));
-            let (buyer, seller) = if buys {
-                (escrow, other.escrow)
-            } else {
-                (other.escrow, escrow)
-            };
-            buyer.pay(cx, u64::from(price) * u64::from(quantity), seller);
-            seller.pay(cx, u64::from(quantity), buyer);
+            let (this, that) = ((escrow, till), (other.escrow, other.till));
+            let (buyer, seller) = if buys { (this, that) } else { (that, this) };
+            buyer
+                .0
+                .pay(cx, u64::from(price) * u64::from(quantity), seller.1);
+            seller.0.pay(cx, u64::from(quantity), buyer.1);
             if buys && order.price > price {
                 escrow.release(cx, u64::from(order.price - price) * u64::from(quantity));
             }
@@ -134,7 +140,15 @@ impl Book {
         if order.quantity > 0 {
             let key = (buys, order.rank(), number);
             PLACES.insert(cx, &place_of(escrow), &key)?;
-            OPEN.insert(cx, &key, &Open { order, escrow })?;
+            OPEN.insert(
+                cx,
+                &key,
+                &Open {
+                    order,
+                    escrow,
+                    till,
+                },
+            )?;
         }
         Ok(Placed { id, number, fills })
     }
@@ -160,6 +174,6 @@ impl Book {
     }
 }
 
-pub(crate) fn place_of(escrow: Ref<Escrow>) -> (VatId, u64) {
+fn place_of(escrow: Ref<Escrow>) -> (VatId, u64) {
     (escrow.vat(), escrow.object().number)
 }

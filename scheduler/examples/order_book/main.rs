@@ -1,10 +1,11 @@
 //! An order book: traders buy and sell goods, the best price first, then who came first.
 //!
 //! A [`Trader`] is a vat with money and goods. To place an order it sets aside what the order may
-//! cost and makes an [`Escrow`](trader::Escrow): an object of its own, and a capability. The
-//! [`Book`] of a good, a vat as well, gets the escrow and nothing else of the trader. When two
-//! orders meet, the book has the one escrow pay the other, and none can be made to pay more than
-//! was set aside. Only who has the escrow can cancel the order, so nobody is asked who he is.
+//! cost and makes an [`Escrow`](trader::Escrow), an object of its own: who has it can spend what is
+//! in it, and nothing else of the trader's. The [`Book`] of a good, a vat as well, gets it together
+//! with the trader's [`Till`](trader::Till), into which anyone who has it can pay. When two orders
+//! meet, the book has each escrow pay into the other's till. Nobody but the trader and the book has
+//! the escrow, so it is also what an order is cancelled with, and nobody is asked who he is.
 //!
 //! What an order did not need comes back when the book cancels it, and also when the book merely
 //! lets go of the escrow: because it did not take the order, or has ended. The kernel counts who

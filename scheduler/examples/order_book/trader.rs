@@ -17,15 +17,17 @@ pub(crate) struct Holding {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Trader {
     pub(crate) holdings: BTreeMap<String, Holding>,
+    till: Ref<Till>,
 }
 
-#[crankcase::vat(kind = "trader", version = 1, objects(Escrow))]
+#[crankcase::vat(kind = "trader", version = 1, objects(Escrow, Till))]
 impl Trader {
     #[create]
-    fn open(_cx: &Crank<Self>, free: u64) -> Answer<Self> {
+    fn open(cx: &Crank<Self>, free: u64) -> Answer<Self> {
         let holding = |asset: &str| (asset.to_owned(), Holding { free, escrowed: 0 });
         let holdings = GOODS.into_iter().chain([MONEY]).map(holding).collect();
-        Ok(Trader { holdings })
+        let till = cx.export(Till);
+        Ok(Trader { holdings, till })
     }
 
     /// Places an order. Its id is the number of its escrow.
@@ -41,7 +43,7 @@ impl Trader {
         holding.free = free.ok_or_else(|| Rejection::new("short", "it costs more than is free"))?;
         holding.escrowed += left;
         let escrow = cx.export(Escrow { asset, left, book });
-        Ok(book.place(cx, escrow, order))
+        Ok(book.place(cx, escrow, self.till, order))
     }
 
     /// Cancels an order; answers what came back.
@@ -51,15 +53,15 @@ impl Trader {
         Ok(found.book.cancel(cx, escrow))
     }
 
-    /// Nobody can use an escrow any more: what is left in it is free again.
+    /// Nobody can use an escrow any more: what is left in it is free again. A till stays.
     #[dropped]
     fn let_go(&mut self, cx: &Crank<Self>, id: u64) -> Answer<()> {
         let escrow: Ref<Escrow> = Ref::to(ObjectId::new(cx.id(), id)).cast();
         if let Some(mut state) = cx.object_state(escrow)? {
             let left = state.left;
             state.release(self, cx, left)?;
+            cx.remove(escrow);
         }
-        cx.remove(escrow);
         Ok(())
     }
 
@@ -68,38 +70,26 @@ impl Trader {
     }
 }
 
-/// What was set aside for one order.
+/// What was set aside for one order: the right to spend it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Escrow {
-    pub(crate) asset: String,
-    pub(crate) left: u64,
-    pub(crate) book: Ref<Book>,
+    asset: String,
+    left: u64,
+    book: Ref<Book>,
 }
 
 #[crankcase::object(kind = "escrow", vat = Trader)]
 impl Escrow {
-    /// Pays another one.
+    /// Pays into a till.
     pub fn pay(
         &mut self,
         trader: &mut Trader,
         cx: &Crank<Trader>,
         value: u64,
-        to: Ref<Escrow>,
+        to: Ref<Till>,
     ) -> Answer<()> {
         self.take(trader, value)?;
-        to.receive(cx, self.asset.clone(), value); // the message keeps the other one alive
-        Ok(())
-    }
-
-    /// Takes what another one pays.
-    pub fn receive(
-        &self,
-        trader: &mut Trader,
-        _cx: &Crank<Trader>,
-        asset: String,
-        value: u64,
-    ) -> Answer<()> {
-        trader.holding(&asset).free += value;
+        to.receive(cx, self.asset.clone(), value);
         Ok(())
     }
 
@@ -114,6 +104,25 @@ impl Escrow {
         let rest = self.left.checked_sub(value);
         self.left = rest.ok_or_else(|| Rejection::new("overdrawn", "less was set aside"))?;
         trader.holding(&self.asset).escrowed -= value;
+        Ok(())
+    }
+}
+
+/// The right to pay a trader, and nothing else: the one side of a trade has it of the other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Till;
+
+#[crankcase::object(kind = "till", vat = Trader)]
+impl Till {
+    /// Takes what an escrow pays.
+    pub fn receive(
+        &self,
+        trader: &mut Trader,
+        _cx: &Crank<Trader>,
+        asset: String,
+        value: u64,
+    ) -> Answer<()> {
+        trader.holding(&asset).free += value;
         Ok(())
     }
 }
