@@ -854,6 +854,12 @@ impl Kernel {
         &self.identity
     }
 
+    /// How the total order comes about: what the journal was made with.
+    #[must_use]
+    pub fn order(&self) -> CommitOrder {
+        self.engine.parts.order
+    }
+
     /// What opening found.
     #[must_use]
     pub const fn recovered(&self) -> &Recovered {
