@@ -12,10 +12,11 @@
 //! holds an escrow, and tells the trader when nobody does.
 //!
 //! `order_book [JOURNAL_DIR]` runs a session that a seed decides, checks its laws, opens the journal
-//! again and checks them again. An interrupted session goes on where it was. In the order of
+//! again and checks them again. A session that was killed goes on where it was. In the order of
 //! dispatch it comes to the same fills and the same activity hash with any number of workers, and
-//! however often it was killed. With `--completion` cranks take their places as they complete; then
-//! the fills are others each time, and the laws hold all the same.
+//! however often it was killed; the checks ask the books, which stands in the journal behind it.
+//! With `--completion` cranks take their places as they complete; then the fills are others each
+//! time, and the laws hold all the same.
 
 mod book;
 mod trader;
@@ -49,7 +50,6 @@ struct Taken {
 
 struct Market {
     kernel: Kernel,
-    order: CommitOrder,
     books: Vec<(&'static str, Ref<Book>)>,
     traders: Vec<Ref<Trader>>,
 }
@@ -61,7 +61,6 @@ impl Market {
         let kernel = builder.kind::<Trader>(()).kind::<Book>(()).open()?;
         let mut market = Market {
             kernel,
-            order,
             books: Vec::new(),
             traders: Vec::new(),
         };
@@ -78,7 +77,7 @@ impl Market {
 
     /// In dispatch order nothing happens before a run.
     fn run(&self) -> Result<(), Failed> {
-        if self.order == CommitOrder::Dispatch {
+        if self.kernel.order() == CommitOrder::Dispatch {
             self.kernel.run_until_idle()?;
         }
         Ok(())
