@@ -26,7 +26,11 @@
 //! | 404 | `no_such_account` | nothing |
 //! | 409 | `conflict` | nothing: the key, or the name of the account, came with another body before |
 //! | 422 | `insufficient`, `full` | an account said no, for the reason that stands beside it; the money is where it was |
-//! | 503 | `unavailable` | unknown: ask again with the same key |
+//! | 500 | `internal` | nothing that should |
+//! | 503 | `unavailable` | unknown: the service ends, and once it is started again, the same key tells |
+//!
+//! Each of these has its `error` for programs and a `message` for people in its body. Ctrl-c and
+//! SIGTERM let what was begun come to its end, and close the journal.
 //!
 //! Keys are kept for ever. A service that promises them for a day keeps a list of them and calls
 //! [`Kernel::forget`].
@@ -170,7 +174,10 @@ impl Bank {
 
 fn find(kernel: &Kernel, name: &str) -> Result<Ref<Account>, Failure> {
     let found = kernel.root_as::<Account>(name)?;
-    found.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "no_such_account", name))
+    found.ok_or_else(|| {
+        let message = format!("there is no account {name:?}");
+        Failure::new(StatusCode::NOT_FOUND, "no_such_account", message)
+    })
 }
 
 #[derive(Deserialize)]
