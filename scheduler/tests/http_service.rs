@@ -159,7 +159,8 @@ fn post(agent: &Agent, address: &str, path: &str, key: Option<&str>, body: &str)
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
     let mut response = response.expect("the service answers");
-    let body = response.body_mut().read_json().expect("it answers in JSON");
+    let text = response.body_mut().read_to_string().expect("all of it");
+    let body = serde_json::from_str(&text).expect("it answers in JSON");
     (response.status().as_u16(), body)
 }
 
