@@ -656,9 +656,9 @@ impl Kernel {
         self.check_outside()?;
         let cell = TicketCell::new(true);
         let settled = Arc::clone(&cell);
-        let (_, kind) = self
+        let kind = self
             .engine
-            .ask(move |sequencer| sequencer.read(vat, settled));
+            .ask(move |sequencer| sequencer.kind_of(vat, settled));
         Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
         Ok(kind)
     }

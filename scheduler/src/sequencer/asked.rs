@@ -124,6 +124,20 @@ impl Sequencer {
         found
     }
 
+    /// The kind of a vat that lives, and the version of its code.
+    pub(crate) fn kind_of(&mut self, vat: VatId, cell: Arc<TicketCell>) -> Option<(String, u32)> {
+        let found = self.state.find(vat).map(|slot| {
+            let kind = &self.state.kinds()[usize::from(self.state.vat(slot).kind)];
+            (kind.name.clone(), kind.version)
+        });
+        self.release(Release {
+            cell,
+            outcomes: Vec::new(),
+        });
+        self.demand();
+        found
+    }
+
     /// The living vats of a kind, with the versions of their code.
     pub(crate) fn vats_of(&mut self, kind: &str, cell: Arc<TicketCell>) -> Vec<(VatId, u32)> {
         let kinds = self.state.kinds();
