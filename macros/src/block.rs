@@ -44,7 +44,9 @@ pub(crate) struct Block {
 }
 
 /// What a method of a reference already is.
-const TAKEN: [&str; 20] = [
+const TAKEN: [&str; 22] = [
+    "spawn",
+    "spawn_named",
     "object",
     "vat",
     "cast",
@@ -229,7 +231,7 @@ impl Block {
             return Err(error(
                 name.span(),
                 format!(
-                    "`{name}` is a method that every reference has, so a message of that name could \
+                    "`{name}` is a name that every reference or kind has already, so a message of that name could \
                      not be sent: give it another name"
                 ),
             ));
@@ -294,6 +296,14 @@ impl Block {
                     format!("arguments of `{name}` have names: callers and the journal use them"),
                 ));
             };
+            let plain = |ident: &Ident| ident.to_string().trim_start_matches('_').to_owned();
+            let twice = |known: &Argument| plain(&known.name) == plain(&pattern.ident);
+            if arguments.iter().any(twice) {
+                return Err(error(
+                    input.pat.span(),
+                    format!("two arguments of `{name}` differ by `_` alone: give one another name"),
+                ));
+            }
             check_owned(&input.ty, name)?;
             outcome = sole_parameter(&input.ty, "Outcome").map(|of| self.without_self(of));
             arguments.push(Argument {

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Ident, Path, Type};
 
@@ -66,6 +67,11 @@ fn plain(argument: &Argument) -> Ident {
     }
 }
 
+/// The name under which a method stands in messages.
+fn wire(method: &Method) -> String {
+    method.name.unraw().to_string()
+}
+
 fn names(method: &Method) -> Vec<Ident> {
     method.arguments.iter().map(plain).collect()
 }
@@ -94,7 +100,7 @@ fn client(options: &Options, block: &Block) -> TokenStream {
     let methods = block.methods.iter().map(|method| {
         let (called, attrs, comes_to) = (&method.name, &method.attrs, &method.comes_to);
         let (names, types) = (names(method), types(method));
-        let wire = called.to_string();
+        let wire = wire(method);
         let (caller, who) = (hidden("caller"), hidden("Who"));
         quote! {
             #(#attrs)*
@@ -156,6 +162,7 @@ fn handles(options: &Options, block: &Block, create: &Method) -> TokenStream {
     let (names, types) = (names(create), types(create));
     let (caller, who) = (hidden("caller"), hidden("Who"));
     let root_name = hidden("root_name");
+    let version = &options.version;
     let called = &create.name;
     let attrs = &create.attrs;
     let spawn_docs = format!(
@@ -167,11 +174,13 @@ fn handles(options: &Options, block: &Block, create: &Method) -> TokenStream {
         kind.value()
     );
     let watchers = block.watchers.iter().map(|(method, outcome)| {
-        let wire = method.name.to_string();
+        let wire = wire(method);
         let name = Ident::new(&wire.to_uppercase(), method.name.span());
+        let conditions = conditions(method);
         let (context, answer) = (context_type(method), &method.comes_to);
         let docs = format!("The continuation [`{wire}`](Self::{wire}).");
         quote! {
+            #(#conditions)*
             #[doc = #docs]
             const #name: #krate::typed::Watcher<Self, #context, #outcome, #answer> =
                 #krate::typed::Watcher::new(#wire);
@@ -186,7 +195,7 @@ fn handles(options: &Options, block: &Block, create: &Method) -> TokenStream {
                 #caller: #who,
                 #(#names: #types),*
             ) -> #who::Spawned<Self> {
-                #krate::typed::Spawner::make(#caller, #kind, &(#(#names,)*))
+                #krate::typed::Spawner::make(#caller, (#kind, #version), &(#(#names,)*))
             }
 
             #[doc = #named_docs]
@@ -196,7 +205,7 @@ fn handles(options: &Options, block: &Block, create: &Method) -> TokenStream {
                 #(#names: #types),*
             ) -> #who::Spawned<Self> {
                 #krate::typed::NamedSpawner::make_named(
-                    #caller, #root_name, #kind, &(#(#names,)*)
+                    #caller, #root_name, (#kind, #version), &(#(#names,)*)
                 )
             }
 
@@ -220,29 +229,29 @@ fn checks(options: &Options, block: &Block) -> TokenStream {
     let travels = quote!(#krate::typed::Travels);
     let no_cells = quote!(::core::panic::RefUnwindSafe);
     let mut all = Vec::new();
-    let mut check = |name: String, of: &Type, bound: &TokenStream| {
+    let mut check = |name: String, of: &Type, bound: &TokenStream, method: Option<&Method>| {
         let name = format_ident!("{name}");
         let call = quote_spanned!(of.span()=> #name::<#of>());
-        all.push(quote!({ fn #name<T: #bound>() {} #call; }));
+        let conditions = method.into_iter().flat_map(conditions);
+        all.push(quote!(#(#conditions)* { fn #name<T: #bound>() {} #call; }));
     };
     check(
         "the_state_derives_serialize_and_deserialize".to_owned(),
         of,
         &travels,
+        None,
     );
-    check(
-        "the_state_has_no_cell_that_a_shared_reference_writes".to_owned(),
-        of,
-        &no_cells,
-    );
+    // Atomics and locks pass it: those are found where a crank is looked at again.
+    check("the_state_has_no_cell".to_owned(), of, &no_cells, None);
     let watchers = block.watchers.iter().map(|(method, _)| method);
     for method in block.create.iter().chain(&block.methods).chain(watchers) {
-        let name = &method.name;
+        let name = wire(method);
         for of in types(method) {
             check(
                 format!("arguments_of_{name}_derive_serialize_and_deserialize"),
                 of,
                 &travels,
+                Some(method),
             );
         }
     }
@@ -251,12 +260,24 @@ fn checks(options: &Options, block: &Block) -> TokenStream {
         .iter()
         .chain(block.watchers.iter().map(|(method, _)| method));
     for method in answering {
-        let name = format!(
-            "the_answer_of_{}_derives_serialize_and_deserialize",
+        let name = wire(method);
+        let name = format!("the_answer_of_{name}_derives_serialize_and_deserialize");
+        check(name, &method.comes_to, &travels, Some(method));
+    }
+    let kind = &options.kind;
+    let one_kind = block.migrate.iter().map(|method| {
+        let old = types(method)[0];
+        let why = format!(
+            "`{}` takes over from another version of its own kind: write that version's type",
             method.name
         );
-        check(name, &method.comes_to, &travels);
-    }
+        quote_spanned! {old.span()=>
+            const _: () = ::core::assert!(
+                #krate::typed::is_same(<#old as #krate::raw::Vat>::KIND, #kind),
+                #why
+            );
+        }
+    });
     quote! {
         const _: () = {
             #[allow(dead_code, clippy::type_complexity)]
@@ -264,6 +285,7 @@ fn checks(options: &Options, block: &Block) -> TokenStream {
                 #(#all)*
             }
         };
+        #(#one_kind)*
     }
 }
 
@@ -309,7 +331,7 @@ fn implementation(options: &Options, block: &Block, create: &Method) -> TokenStr
     let taken = take(create, &quote!(start));
     let called = call(krate, create, &quote!(&cx,), &[]);
     let methods = block.methods.iter().map(|method| {
-        let (wire, taken) = (method.name.to_string(), take(method, &quote!(message)));
+        let (wire, taken) = (wire(method), take(method, &quote!(message)));
         let called = call(krate, method, &quote!(self, &cx,), &[]);
         let left = (!method.writes).then(|| quote!(cx.leave_state();));
         let conditions = conditions(method);
@@ -324,7 +346,7 @@ fn implementation(options: &Options, block: &Block, create: &Method) -> TokenStr
         }
     });
     let watchers = block.watchers.iter().map(|(method, outcome)| {
-        let (wire, names) = (method.name.to_string(), received(method));
+        let (wire, names) = (wire(method), received(method));
         let of = context_type(method);
         let pattern = match &names[..] {
             [one] => quote!(#one),
@@ -475,7 +497,7 @@ fn takes(argument: &Argument) -> TokenStream {
 /// What says how the messages of all methods stand in bytes.
 fn describe_all(block: &Block) -> Vec<TokenStream> {
     let methods = block.methods.iter().map(|method| {
-        let (wire, comes_to) = (method.name.to_string(), &method.comes_to);
+        let (wire, comes_to) = (wire(method), &method.comes_to);
         let (conditions, takes) = (conditions(method), method.arguments.iter().map(takes));
         quote! {
             #(#conditions)*
@@ -483,7 +505,7 @@ fn describe_all(block: &Block) -> Vec<TokenStream> {
         }
     });
     let watchers = block.watchers.iter().map(|(method, outcome)| {
-        let (wire, comes_to) = (method.name.to_string(), &method.comes_to);
+        let (wire, comes_to) = (wire(method), &method.comes_to);
         let (conditions, takes) = (conditions(method), method.arguments.iter().map(takes));
         quote! {
             #(#conditions)*
@@ -497,7 +519,7 @@ fn object_implementation(options: &Options, block: &Block) -> TokenStream {
     let (krate, of, kind, vat) = (&options.krate, &block.of, &options.kind, &options.vat);
     let described = describe_all(block);
     let methods = block.methods.iter().map(|method| {
-        let (wire, taken) = (method.name.to_string(), take(method, &quote!(message)));
+        let (wire, taken) = (wire(method), take(method, &quote!(message)));
         let first = match method.writes {
             true => quote!(&mut state, vat, cx,),
             false => quote!(&state, vat, cx,),

@@ -43,6 +43,13 @@ use proc_macro::TokenStream;
 /// | `#[migrate] fn(cx, old: Old) -> Answer<Self>` | makes the state from that of an older version |
 /// | any other function that is not `pub` | a helper that is left as it is; `pub` ones stand in an `impl` block of their own |
 ///
+/// The state must be written through `&mut self` alone: a cell in it does not compile; an atomic or a
+/// lock does, and what a `&self` method writes through one is lost with the process. Programs with
+/// debug assertions, and `KernelBuilder::check_canonical`, abandon such a crank.
+///
+/// A watcher hears of an answer that is no `T` as of a rejection with the code `payload`. That takes a
+/// reference that was cast to what it is not.
+///
 /// Arguments and answers are owned values that derive `Serialize` and `Deserialize`. `Err` abandons
 /// the crank; a method that answers `Answer<Promise<T>>` gives its caller a `Promise<T>`.
 ///

@@ -9,13 +9,13 @@
 use std::marker::PhantomData;
 
 use crankcase_vat::typed::{Caller, NamedSpawner, Spawner};
-use crankcase_vat::{Interface, Outcome, Ref, Rejection, Target, VatId};
+use crankcase_vat::{Interface, Outcome, Ref, Target};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{SendError, TrySendError};
 use crate::host::{Batch, Request};
-use crate::kernel::{Kernel, only};
+use crate::kernel::{Kernel, only, only_id};
 use crate::ticket::Ticket;
 
 /// What a method that the host calls gives it: the call was taken, or it was not.
@@ -82,9 +82,16 @@ impl Ticket<Outcome> {
     }
 }
 
-/// A ticket of a new vat, as one of a reference to it.
-fn to_ref<I: Interface>(ticket: Ticket<Result<VatId, Rejection>>) -> Ticket<Outcome<Ref<I>>> {
-    ticket.converted(|outcomes| Ok(Ref::to(crate::kernel::only_id(outcomes)?).cast()))
+/// Makes a vat as an input of its own.
+fn spawned<I: Interface, A: Serialize>(
+    mut batch: Batch<'_>,
+    name: Option<&str>,
+    kind: (&str, u32),
+    args: &A,
+) -> Spawned<I> {
+    batch.spawn_version(name, kind, args)?;
+    let ticket = batch.submit()?;
+    Ok(ticket.converted(|outcomes| Ok(Ref::to(only_id(outcomes)?).cast())))
 }
 
 impl Caller for &Kernel {
@@ -103,8 +110,8 @@ impl Caller for &Kernel {
 impl Spawner for &Kernel {
     type Spawned<I: Interface> = Spawned<I>;
 
-    fn make<I: Interface, A: Serialize>(self, kind: &'static str, args: &A) -> Spawned<I> {
-        self.spawn(kind, args).map(to_ref)
+    fn make<I: Interface, A: Serialize>(self, kind: (&'static str, u32), args: &A) -> Spawned<I> {
+        spawned(self.batch(), None, kind, args)
     }
 }
 
@@ -112,10 +119,10 @@ impl NamedSpawner for &Kernel {
     fn make_named<I: Interface, A: Serialize>(
         self,
         name: &str,
-        kind: &'static str,
+        kind: (&'static str, u32),
         args: &A,
     ) -> Spawned<I> {
-        self.spawn_named(name, kind, args).map(to_ref)
+        spawned(self.batch(), Some(name), kind, args)
     }
 }
 
@@ -148,8 +155,8 @@ impl Caller for Request<'_> {
 impl Spawner for Request<'_> {
     type Spawned<I: Interface> = Spawned<I>;
 
-    fn make<I: Interface, A: Serialize>(self, kind: &'static str, args: &A) -> Spawned<I> {
-        self.spawn(kind, args).map(to_ref)
+    fn make<I: Interface, A: Serialize>(self, kind: (&'static str, u32), args: &A) -> Spawned<I> {
+        spawned(self.batch(), None, kind, args)
     }
 }
 
@@ -157,13 +164,10 @@ impl NamedSpawner for Request<'_> {
     fn make_named<I: Interface, A: Serialize>(
         self,
         name: &str,
-        kind: &'static str,
+        kind: (&'static str, u32),
         args: &A,
     ) -> Spawned<I> {
-        let mut batch = self.batch();
-        batch.spawn_named(name, kind, args)?;
-        let ticket = batch.submit()?;
-        Ok(to_ref(ticket.converted(crate::kernel::only_id)))
+        spawned(self.batch(), Some(name), kind, args)
     }
 }
 
@@ -187,10 +191,10 @@ impl Spawner for &mut Batch<'_> {
 
     fn make<I: Interface, A: Serialize>(
         self,
-        kind: &'static str,
+        kind: (&'static str, u32),
         args: &A,
     ) -> Result<Ref<I>, SendError> {
-        Ok(Ref::to(self.spawn(kind, args)?).cast())
+        Ok(Ref::to(self.spawn_version(None, kind, args)?).cast())
     }
 }
 
@@ -198,9 +202,9 @@ impl NamedSpawner for &mut Batch<'_> {
     fn make_named<I: Interface, A: Serialize>(
         self,
         name: &str,
-        kind: &'static str,
+        kind: (&'static str, u32),
         args: &A,
     ) -> Result<Ref<I>, SendError> {
-        Ok(Ref::to(self.spawn_named(name, kind, args)?).cast())
+        Ok(Ref::to(self.spawn_version(Some(name), kind, args)?).cast())
     }
 }

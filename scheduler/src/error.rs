@@ -44,8 +44,8 @@ pub enum OpenError {
     /// A vat in the journal was made by another version of its kind's code.
     #[error(
         "the journal has vats of the kind {kind:?} in version {stored}, and the host registered \
-         version {registered} without it; nothing was changed. Register version {stored} as well, \
-         and upgrade the vats"
+         version {registered} without it; nothing was changed. Register version {stored} as well: \
+         a newer one can then take over its vats"
     )]
     OtherKindVersion {
         /// The kind's name.
@@ -182,6 +182,16 @@ pub enum SendError {
     UnknownKind {
         /// The name.
         kind: String,
+    },
+    /// That version of the kind is not registered.
+    #[error(
+        "version {version} of the kind {kind:?} is not registered with this host; nothing was done"
+    )]
+    UnknownVersion {
+        /// The kind's name.
+        kind: String,
+        /// The version.
+        version: u32,
     },
     /// The request id came with another body before.
     #[error(

@@ -145,7 +145,7 @@ impl Draft {
         &mut self,
         kernel: &Kernel,
         name: &str,
-        kind: &str,
+        (kind, version): (&str, u32),
         args: &Payload,
     ) -> Result<VatId, SendError> {
         if !name.is_empty() {
@@ -156,7 +156,7 @@ impl Draft {
                 });
             }
         }
-        let version = kernel.kind_version(kind)?;
+        kernel.check_version(kind, version)?;
         check_size(kernel.limits(), args)?;
         check_slots(args.slots())?;
         self.check_room(args)?;
@@ -187,7 +187,10 @@ impl Draft {
     pub(crate) fn upgrade<V: Vat>(&mut self, kernel: &Kernel, vat: VatId) -> Result<(), SendError> {
         let version = V::VERSION;
         kernel.check_version(V::KIND, version)?;
-        self.hash(10, &[&vat.to_bytes(), &version.to_le_bytes()]);
+        self.hash(
+            10,
+            &[&vat.to_bytes(), V::KIND.as_bytes(), &version.to_le_bytes()],
+        );
         self.push(&Act::Upgrade {
             vat,
             kind: V::KIND,
@@ -363,7 +366,8 @@ impl<'k> Batch<'k> {
         kind: &str,
         args: &T,
     ) -> Result<VatId, SendError> {
-        self.draft.spawn(self.kernel, "", kind, &Payload::of(args)?)
+        let kind = self.kernel.newest(kind)?;
+        self.spawn_version(None, kind, args)
     }
 
     /// Adds a new vat with a root name, by which [`Kernel::root`] finds it for ever.
@@ -378,11 +382,23 @@ impl<'k> Batch<'k> {
         kind: &str,
         args: &T,
     ) -> Result<VatId, SendError> {
-        if name.is_empty() {
-            check_name("the root name", name)?;
+        let kind = self.kernel.newest(kind)?;
+        self.spawn_version(Some(name), kind, args)
+    }
+
+    /// Adds a new vat of that version of a kind.
+    pub(crate) fn spawn_version<T: Serialize + ?Sized>(
+        &mut self,
+        name: Option<&str>,
+        kind: (&str, u32),
+        args: &T,
+    ) -> Result<VatId, SendError> {
+        if name == Some("") {
+            check_name("the root name", "")?;
         }
+        let args = Payload::of(args)?;
         self.draft
-            .spawn(self.kernel, name, kind, &Payload::of(args)?)
+            .spawn(self.kernel, name.unwrap_or_default(), kind, &args)
     }
 
     /// Adds that a vat goes on with the version `V` of its kind's code; see [`Kernel::upgrade`].
@@ -403,7 +419,7 @@ impl<'k> Batch<'k> {
         self.draft.forget(request)
     }
 
-    /// How many messages, new vats and holds are in it.
+    /// How many messages, new vats, holds and upgrades are in it.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.draft.deliveries as usize
@@ -415,7 +431,7 @@ impl<'k> Batch<'k> {
         self.draft.act_count == 0
     }
 
-    /// Hands it in. The ticket settles with one outcome for each message, new vat and hold, in
+    /// Hands it in. The ticket settles with one outcome for each message, new vat, hold and upgrade, in
     /// order; a new vat's is its id.
     ///
     /// # Errors
@@ -482,6 +498,7 @@ impl<'k> Request<'k> {
         args: &T,
     ) -> Result<Ticket<Result<VatId, crankcase_vat::Rejection>>, SendError> {
         let mut draft = Draft::new();
+        let kind = self.kernel.newest(kind)?;
         draft.spawn(self.kernel, "", kind, &Payload::of(args)?)?;
         self.kernel
             .submit(draft, Some(&self.id), crate::kernel::only_id)

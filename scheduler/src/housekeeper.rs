@@ -192,12 +192,8 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
     LiveVat::stored(id, load.number, kind, stored).map_err(|error| error.to_string())
 }
 
-/// The state that the tables hold of a vat now.
-pub(crate) fn state_in_tables(parts: &Parts, id: VatId) -> Result<Option<Vec<u8>>, String> {
-    stored_state(&parts.snapshot().map_err(|error| error.to_string())?, id)
-}
-
-fn stored_state(tables: &TableSnapshot, id: VatId) -> Result<Option<Vec<u8>>, String> {
+/// The state that the tables hold of a vat.
+pub(crate) fn stored_state(tables: &TableSnapshot, id: VatId) -> Result<Option<Vec<u8>>, String> {
     tables
         .get(STATES, &id.to_bytes())
         .map_err(|error| error.to_string())

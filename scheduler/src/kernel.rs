@@ -22,7 +22,7 @@ use crate::error::{
 };
 use crate::explain::{Explanation, Question};
 use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
-use crate::housekeeper::state_in_tables;
+use crate::housekeeper::stored_state;
 use crate::order::CommitOrder;
 use crate::sequencer::{EntryTicket, FoundState, InputItem, Item};
 use crate::stats::{Counters, Stats};
@@ -217,7 +217,7 @@ impl Kernel {
         args: &T,
     ) -> Result<Ticket<Result<VatId, Rejection>>, SendError> {
         let mut draft = Draft::new();
-        draft.spawn(self, "", kind, &Payload::of(args)?)?;
+        draft.spawn(self, "", self.newest(kind)?, &Payload::of(args)?)?;
         self.submit(draft, None, only_id)
     }
 
@@ -311,9 +311,10 @@ impl Kernel {
         &self.engine.parts.crank.limits
     }
 
-    pub(crate) fn kind_version(&self, kind: &str) -> Result<u32, SendError> {
+    /// The newest version of a kind that the host has registered.
+    pub(crate) fn newest<'n>(&self, kind: &'n str) -> Result<(&'n str, u32), SendError> {
         match self.engine.parts.crank.kinds.get(kind) {
-            Some(kind) => Ok(kind.version()),
+            Some(known) => Ok((kind, known.version())),
             None => Err(SendError::UnknownKind {
                 kind: kind.to_owned(),
             }),
@@ -324,8 +325,9 @@ impl Kernel {
     pub(crate) fn check_version(&self, kind: &str, version: u32) -> Result<(), SendError> {
         match self.engine.parts.crank.kinds.get_version(kind, version) {
             Some(_) => Ok(()),
-            None => Err(SendError::UnknownKind {
-                kind: format!("{kind} version {version}"),
+            None => Err(SendError::UnknownVersion {
+                kind: kind.to_owned(),
+                version,
             }),
         }
     }
@@ -726,9 +728,10 @@ impl Kernel {
         let bytes = match found {
             FoundState::Nobody => None,
             FoundState::Bytes(bytes) => Some(bytes),
-            FoundState::InTables => {
-                state_in_tables(&self.engine.parts, vat).map_err(ReadError::Journal)?
+            FoundState::InTables(tables) => {
+                stored_state(&tables, vat).map_err(ReadError::Journal)?
             }
+            FoundState::Unreadable(why) => return Err(ReadError::Journal(why)),
         };
         let bytes = bytes.ok_or(ReadError::NoSuchVat { vat })?;
         let unreadable = |error: crankcase_vat::DecodeError| ReadError::Journal(error.to_string());

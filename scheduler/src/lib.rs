@@ -154,7 +154,7 @@ pub mod raw {
 #[cfg(not(crankcase_loom))]
 pub mod typed {
     pub use crankcase_vat::typed::{
-        Caller, Crank, NamedSpawner, Spawner, Travels, VatObject, Watcher, no_such_method,
+        Caller, Crank, NamedSpawner, Spawner, Travels, VatObject, Watcher, is_same, no_such_method,
         no_such_object_kind, no_such_watcher,
     };
     pub use crankcase_vat::{Any, Callee, Client, Interface, Nameless, PartWriter, ShapeWriter};

@@ -391,13 +391,17 @@ pub(crate) fn stored_shapes(groups: &Groups) -> Result<Vec<KindShape>, OpenError
 }
 
 /// Whether the host's kinds read what the journal's kinds wrote; gives the shapes that are new.
-pub(crate) fn check_shapes(groups: &Groups, kinds: &Kinds) -> Result<Vec<Fact>, OpenError> {
+pub(crate) fn check_shapes(
+    groups: &Groups,
+    kinds: &Kinds,
+    had_vats: impl Fn(&KindShape) -> bool,
+) -> Result<Vec<Fact>, OpenError> {
     let stored = stored_shapes(groups)?;
     let mut new = Vec::new();
     for shape in kinds.iter().filter_map(|kind| kind.shape()) {
         let of_kind = stored.iter().filter(|stored| stored.kind() == shape.kind());
         for stored in of_kind {
-            let read = shape.check_stored(stored);
+            let read = shape.check_stored(stored, had_vats(stored));
             read.map_err(|changed| OpenError::OtherShape(Box::new(changed)))?;
         }
         if !stored.contains(shape) {
@@ -449,7 +453,11 @@ impl Prior {
     ) -> Result<Self, OpenError> {
         let recovered = recover(order, tables, groups, last)?;
         check_kinds(&recovered.state, &builder.kinds)?;
-        let new_shapes = check_shapes(groups, &builder.kinds)?;
+        let had_vats = |shape: &KindShape| {
+            let mut kinds = recovered.state.kinds().iter();
+            kinds.any(|kind| kind.name == shape.kind() && kind.version == shape.version())
+        };
+        let new_shapes = check_shapes(groups, &builder.kinds, had_vats)?;
         // A recount looks at all of them.
         let at_once = match builder.audit_counts {
             true => u64::MAX,

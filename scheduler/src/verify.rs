@@ -9,7 +9,7 @@ use crankcase_vat::Seq;
 use crankcase_vat::record::Record;
 
 use crate::error::OpenError;
-use crate::recovery::order_of;
+use crate::recovery::{order_of, stored_shapes};
 use crate::state::{Audit, Effect, State, first_difference, first_row_difference};
 
 /// What a verification checked.
@@ -105,6 +105,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, VerifyError> {
     let copy = PrivateCopy::of(path.as_ref())?;
     let order =
         order_of(copy.identity()).map_err(|error: OpenError| VerifyError::damaged(&error))?;
+    stored_shapes(copy.groups()).map_err(|error| VerifyError::damaged(&error))?;
     let tables = copy.tables().snapshot()?;
     let checkpoint = copy.recovered().checkpoint;
     let stored = State::load(order, &tables).map_err(|error| VerifyError::damaged(&error))?;

@@ -333,13 +333,20 @@ impl<'a> Crank<'a> {
     /// Illegal, and dooms the crank: a kind that the host does not have, and what is illegal for
     /// [`send`](Self::send). The reference that is returned then leads nowhere.
     pub fn spawn<T: Serialize + ?Sized>(&self, kind: &str, args: &T) -> Ref {
+        let newest = self.shared.kinds.get(kind).map(|known| known.version());
+        self.spawn_version(kind, newest.unwrap_or(0), args)
+    }
+
+    /// As [`spawn`](Self::spawn), which takes the newest version that the host has registered; this
+    /// takes that one.
+    pub fn spawn_version<T: Serialize + ?Sized>(&self, kind: &str, version: u32, args: &T) -> Ref {
         let nothing = Ref::to(VatId::new(self.vat_number, u64::MAX));
-        let Some(version) = self.shared.kinds.get(kind).map(|known| known.version()) else {
+        if self.shared.kinds.get_version(kind, version).is_none() {
             self.doom(Cause::Illegal, "unknown_kind", || {
-                format!("no kind {kind:?} is registered with this host")
+                format!("no kind {kind:?} (version {version}) is registered with this host")
             });
             return nothing;
-        };
+        }
         let Some(mut gathered) = self.gather() else {
             return nothing;
         };
@@ -551,8 +558,8 @@ impl<'a> Crank<'a> {
     }
 
     /// Says that this crank leaves the vat's state as it was, which then is not encoded to find that
-    /// out. A state that was changed all the same is another after a restart than before it; with
-    /// [`Shared::check_canonical`] such a crank is abandoned.
+    /// out. A state that was changed all the same is another after a restart than before it; in
+    /// programs with debug assertions and with [`Shared::check_canonical`] such a crank is abandoned.
     #[inline]
     pub fn leave_state(&self) {
         self.state_left.set(true);

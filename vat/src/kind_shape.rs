@@ -125,6 +125,14 @@ impl KindShape {
                 why: Box::new(why),
             });
         }
+        if let Some(part) = writer.twice {
+            let (name, version) = (V::KIND, V::VERSION);
+            return Err(KindError::PartTwice {
+                name,
+                version,
+                part,
+            });
+        }
         Ok((!writer.parts.is_empty()).then(|| Self {
             kind: V::KIND.to_owned(),
             version: V::VERSION,
@@ -168,13 +176,14 @@ impl KindShape {
     }
 
     /// Whether this code reads what the journal holds, which was written by code of the shape
-    /// `stored`.
+    /// `stored`, of which there were vats or not.
     ///
     /// # Errors
     ///
     /// [`ShapeChanged`] with the first part that differs.
-    pub fn check_stored(&self, stored: &Self) -> Result<(), ShapeChanged> {
-        match self.version == stored.version {
+    pub fn check_stored(&self, stored: &Self, had_vats: bool) -> Result<(), ShapeChanged> {
+        // Of a version that never had a vat nothing is stored but what may be on its way.
+        match self.version == stored.version && had_vats {
             true => stored
                 .parts()
                 .try_for_each(|(part, was)| self.check_part(stored, part, was, true)),
@@ -239,6 +248,8 @@ impl KindShape {
 pub struct ShapeWriter {
     parts: BTreeMap<String, String>,
     failed: Option<(String, ShapeError)>,
+    /// A part that was there already.
+    twice: Option<String>,
     /// What stands before the names of an object's methods.
     within: String,
 }
@@ -285,7 +296,11 @@ impl ShapeWriter {
 
     fn put(&mut self, part: String, shape: Result<String, ShapeError>) {
         match shape {
-            Ok(shape) => drop(self.parts.insert(part, shape)),
+            Ok(shape) => {
+                if self.parts.insert(part.clone(), shape).is_some() {
+                    self.twice.get_or_insert(part);
+                }
+            }
             Err(why) => drop(self.failed.get_or_insert((part, why))),
         }
     }

@@ -131,7 +131,8 @@ struct Why {
 /// `?` or `into()`, and whoever gets that has it back with [`Rejection::refusal`], however many
 /// vats passed it on.
 ///
-/// Its code is for ever: programs decide by it, and rejections that a journal keeps have it.
+/// Its code and its fields are for ever: programs decide by them, and rejections that a journal keeps
+/// have them. Nothing checks that they stay as they are; a reason that changes gets another code.
 ///
 /// ```
 /// use crankcase_vat::{Refusal, Rejection};

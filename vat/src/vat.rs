@@ -324,6 +324,16 @@ pub enum KindError {
         /// Why not.
         why: Box<ShapeError>,
     },
+    /// Two parts of a kind have one name.
+    #[error("version {version} of the kind {name:?} has two of {part}: give one another name")]
+    PartTwice {
+        /// The name.
+        name: &'static str,
+        /// The version.
+        version: u32,
+        /// What is there twice.
+        part: String,
+    },
     /// Two versions of a kind read a message differently.
     #[error(transparent)]
     Changed(Box<ShapeChanged>),
@@ -331,7 +341,11 @@ pub enum KindError {
 
 /// The kinds of vats that a host knows, by name and version.
 #[derive(Default, Clone)]
-pub struct Kinds(BTreeMap<&'static str, BTreeMap<u32, Arc<dyn AnyKind>>>);
+pub struct Kinds {
+    known: BTreeMap<&'static str, BTreeMap<u32, Arc<dyn AnyKind>>>,
+    /// Versions that stand for the newest, for those who run again what was run when they were.
+    newest: BTreeMap<String, u32>,
+}
 
 impl Kinds {
     /// No kinds.
@@ -362,7 +376,7 @@ impl Kinds {
             }
         }
         let env = Arc::new(env);
-        self.0
+        self.known
             .entry(name)
             .or_default()
             .insert(version, Arc::new(Kind::<V> { env, shape }));
@@ -372,23 +386,31 @@ impl Kinds {
     /// The newest version of the kind of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn AnyKind>> {
-        Some(self.0.get(name)?.last_key_value()?.1)
+        if let Some(newest) = self.newest.get(name) {
+            return self.get_version(name, *newest);
+        }
+        Some(self.known.get(name)?.last_key_value()?.1)
+    }
+
+    /// Has that version be the newest of its kind from now on, whether there are newer ones or not.
+    pub fn set_newest(&mut self, name: &str, version: u32) {
+        self.newest.insert(name.to_owned(), version);
     }
 
     /// That version of the kind of that name.
     #[must_use]
     pub fn get_version(&self, name: &str, version: u32) -> Option<&Arc<dyn AnyKind>> {
-        self.0.get(name)?.get(&version)
+        self.known.get(name)?.get(&version)
     }
 
     /// All versions of the kind of that name, the oldest first.
     pub fn versions(&self, name: &str) -> impl DoubleEndedIterator<Item = &Arc<dyn AnyKind>> {
-        self.0.get(name).into_iter().flat_map(BTreeMap::values)
+        self.known.get(name).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The kinds in the order of their names, and of their versions.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn AnyKind>> {
-        self.0.values().flat_map(BTreeMap::values)
+        self.known.values().flat_map(BTreeMap::values)
     }
 }
 

@@ -110,7 +110,10 @@ impl Sequencer {
                 let kind = (kind.name.clone(), kind.version);
                 let state = match entry.newer_state() {
                     Some(state) => FoundState::Bytes(state.to_vec()),
-                    None if entry.stored => FoundState::InTables,
+                    None if entry.stored => match self.parts.snapshot() {
+                        Ok(tables) => FoundState::InTables(tables),
+                        Err(error) => FoundState::Unreadable(error.to_string()),
+                    },
                     None => FoundState::Nobody,
                 };
                 (state, Some(kind))

@@ -16,7 +16,7 @@ mod tickets;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crankcase_journal::Group;
+use crankcase_journal::{Group, TableSnapshot};
 use crankcase_vat::{ActAt, Delivery, DeliveryId, LiveVat, Outcome, RecordBytes, Seq, What};
 use rustc_hash::FxHashMap;
 
@@ -59,8 +59,10 @@ pub(crate) enum FoundState {
     Nobody,
     /// Here are its bytes.
     Bytes(Vec<u8>),
-    /// The tables have it.
-    InTables,
+    /// The tables have it, as they are now: later they may have what a later crank made of it.
+    InTables(TableSnapshot),
+    /// The tables have it and cannot be looked at.
+    Unreadable(String),
 }
 
 /// What the holder of the role is asked to do.

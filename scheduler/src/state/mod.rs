@@ -685,7 +685,8 @@ impl State {
         let had = usize::from(self.vat(slot).kind);
         let name = self.kinds[had].name.clone();
         let has = self.one_more_of(&name, version)?;
-        self.kinds[had].live -= 1;
+        let left = self.kinds[had].live.checked_sub(1);
+        self.kinds[had].live = left.ok_or(Contradiction::Misplaced)?;
         self.vats.touch(slot).kind = has;
         Ok(())
     }

@@ -803,3 +803,187 @@ fn an_upgrade_is_refused_for_a_vat_that_is_not_there_or_of_another_kind() {
         assert!(unknown.is_err());
     });
 }
+
+/// Two versions that are made from the same types, which mean something else.
+mod limits {
+    pub(crate) mod one {
+        use crankcase::{Answer, Crank, Ref};
+        use serde::{Deserialize, Serialize};
+
+        #[derive(Debug, Serialize, Deserialize)]
+        pub(crate) struct Purse {
+            pub(crate) balance: u64,
+        }
+
+        #[crankcase::vat(kind = "purse", version = 1)]
+        impl Purse {
+            #[create]
+            fn open(_cx: &Crank<Self>, balance: u64) -> Answer<Self> {
+                Ok(Self { balance })
+            }
+
+            /// Makes another one of its own version.
+            pub fn split(&mut self, cx: &Crank<Self>, value: u64) -> Answer<Ref<Purse>> {
+                self.balance -= value;
+                Ok(Purse::spawn(cx, value))
+            }
+        }
+    }
+
+    pub(crate) mod two {
+        use crankcase::{Answer, Cause, Crank, Rejection};
+        use serde::{Deserialize, Serialize};
+
+        #[derive(Debug, Serialize, Deserialize)]
+        pub(crate) struct Purse {
+            pub(crate) limit: u64,
+            pub(crate) balance: u64,
+        }
+
+        #[crankcase::vat(kind = "purse", version = 2)]
+        impl Purse {
+            #[create]
+            fn with_limit(_cx: &Crank<Self>, limit: u64) -> Answer<Self> {
+                Ok(Self { limit, balance: 0 })
+            }
+
+            #[migrate]
+            fn unlimited(cx: &Crank<Self>, old: super::one::Purse) -> Answer<Self> {
+                if old.balance == 66 {
+                    return Err(Rejection::with_cause(Cause::Panicked, "no", "it says so"));
+                }
+                // Of no meaning here: there is no state yet that could be left.
+                cx.leave_state();
+                Ok(Self {
+                    limit: u64::MAX,
+                    balance: old.balance,
+                })
+            }
+        }
+    }
+}
+
+#[test]
+fn what_makes_a_vat_makes_one_of_its_own_version() {
+    use limits::{one, two};
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let host = shape.open_with(scratch.dir(), |builder| {
+            builder.kind::<one::Purse>(()).kind::<two::Purse>(())
+        });
+        let old = one::Purse::spawn(&*host, 500).unwrap();
+        let old = host.settled(&old).unwrap();
+        let half = host.settled(&old.split(&*host, 200).unwrap()).unwrap();
+        let new = two::Purse::spawn(host.request("new"), 500).unwrap();
+        let new = host.settled(&new).unwrap();
+        let named = one::Purse::spawn_named(&*host, "named", 7).unwrap();
+        let named = host.settled(&named).unwrap();
+        host.idle();
+        let balance = |purse: Ref<one::Purse>| host.read(purse, |it: &one::Purse| it.balance);
+        assert_eq!((balance(old).unwrap(), balance(half).unwrap()), (300, 200));
+        assert_eq!(balance(named).unwrap(), 7);
+        let limit = host.read(new, |it: &two::Purse| (it.limit, it.balance));
+        assert_eq!(limit.unwrap(), (500, 0));
+        // What a vat is made with is not what another version of it would be made with, and the
+        // journal says which it was: with all of them at hand its cranks leave the same records.
+        for purse in [old, half] {
+            let upgraded = host.upgrade::<two::Purse>(purse).unwrap();
+            host.settled(&upgraded).unwrap();
+        }
+        let limit = host.read(half, |it: &two::Purse| (it.limit, it.balance));
+        assert_eq!(limit.unwrap(), (u64::MAX, 200));
+        host.close();
+        let builder = shape.builder(scratch.dir(), &crankcase_tests::Yard::new());
+        let builder = builder.kind::<one::Purse>(()).kind::<two::Purse>(());
+        let report = builder.replay().unwrap();
+        assert_eq!(report.difference, None, "{report}");
+    });
+}
+
+#[test]
+fn what_a_migration_says_is_a_refusal_whatever_it_calls_itself() {
+    use limits::{one, two};
+    let scratch = Scratch::new();
+    let kernel = builder(scratch.dir())
+        .kind::<one::Purse>(())
+        .kind::<two::Purse>(())
+        .open()
+        .unwrap();
+    let purse = one::Purse::spawn(&kernel, 66).unwrap();
+    kernel.run_until_idle().unwrap();
+    let why = kernel
+        .upgrade::<two::Purse>(settled(&purse).unwrap())
+        .unwrap();
+    kernel.run_until_idle().unwrap();
+    assert_eq!(settled(&why).unwrap_err().cause(), Cause::Refused);
+}
+
+thing!(first_try, version 2, state { wrong: u8 }, set(small: u32, large: u64, also: u64), {
+    #[watcher]
+    fn told(&mut self, _cx: &Crank<Self>, small: u32, outcome: Outcome<u64>) -> Answer<u64> {
+        Ok(outcome? + u64::from(small))
+    }
+});
+thing!(second_try, version 2, state { right: u64 }, set(small: u32, large: u64, also: u64), {
+    #[watcher]
+    fn told(&mut self, _cx: &Crank<Self>, small: u32, outcome: Outcome<u64>) -> Answer<u64> {
+        Ok(outcome? + u64::from(small))
+    }
+});
+
+#[test]
+fn a_version_that_never_had_a_vat_may_still_change_its_state() {
+    let scratch = Scratch::new();
+    leave_work(scratch.dir());
+    let open = |with: fn(KernelBuilder) -> KernelBuilder| {
+        let builder = builder(scratch.dir()).kind::<base::Thing>(());
+        with(builder).open()
+    };
+    let first = open(|builder| builder.kind::<first_try::Thing>(()));
+    first.unwrap().close(PATIENCE).unwrap();
+    let second = open(|builder| builder.kind::<second_try::Thing>(())).unwrap();
+    second_try::Thing::spawn(&second).map(drop).unwrap();
+    second.run_until_idle().unwrap();
+    second.close(PATIENCE).unwrap();
+    // Now there is one.
+    let first = open(|builder| builder.kind::<first_try::Thing>(()));
+    assert!(matches!(first, Err(OpenError::OtherShape(_))), "{first:?}");
+}
+
+/// A vat with two sorts of objects that have one name.
+mod twins {
+    use crankcase::{Answer, Crank};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(crate) struct Parent {}
+
+    #[crankcase::vat(kind = "parent", version = 1, objects(Reader, Writer))]
+    impl Parent {
+        #[create]
+        fn new(_cx: &Crank<Self>) -> Answer<Self> {
+            Ok(Self {})
+        }
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(crate) struct Reader {}
+
+    #[crankcase::object(kind = "child", vat = Parent)]
+    impl Reader {}
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(crate) struct Writer {}
+
+    #[crankcase::object(kind = "child", vat = Parent)]
+    impl Writer {}
+}
+
+#[test]
+fn two_sorts_of_objects_with_one_name_are_refused() {
+    let refused = builder(Scratch::new().dir())
+        .kind::<twins::Parent>(())
+        .open();
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("object child"), "{refused}");
+}

@@ -499,6 +499,7 @@ impl Leaky {
 fn a_state_that_is_written_through_a_shared_reference_is_found_by_the_check() {
     let scratch = Scratch::new();
     let host = PLAIN.open_with(scratch.dir(), |builder| {
+        // In programs without debug assertions this is what checks it.
         builder.kind::<Leaky>(()).check_canonical(true)
     });
     let leaky = host.settled(&Leaky::spawn(&*host).unwrap()).unwrap();

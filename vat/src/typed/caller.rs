@@ -44,17 +44,21 @@ pub trait Spawner: Sized {
     /// What making a vat of this kind gives.
     type Spawned<I: Interface>;
 
-    /// Makes a vat of the kind with that name.
-    fn make<I: Interface, A: Serialize>(self, kind: &'static str, args: &A) -> Self::Spawned<I>;
+    /// Makes a vat of that version of the kind with that name.
+    fn make<I: Interface, A: Serialize>(
+        self,
+        kind: (&'static str, u32),
+        args: &A,
+    ) -> Self::Spawned<I>;
 }
 
 /// Who can make vats with root names: a host, by all of its callers but `try_now()`.
 pub trait NamedSpawner: Spawner {
-    /// Makes a vat of the kind with that name, with a root name.
+    /// Makes a vat of that version of the kind with that name, with a root name.
     fn make_named<I: Interface, A: Serialize>(
         self,
         name: &str,
-        kind: &'static str,
+        kind: (&'static str, u32),
         args: &A,
     ) -> Self::Spawned<I>;
 }
@@ -76,8 +80,8 @@ impl Caller for &crate::Crank<'_> {
 impl Spawner for &crate::Crank<'_> {
     type Spawned<I: Interface> = Ref<I>;
 
-    fn make<I: Interface, A: Serialize>(self, kind: &'static str, args: &A) -> Ref<I> {
-        self.spawn(kind, args).cast()
+    fn make<I: Interface, A: Serialize>(self, kind: (&'static str, u32), args: &A) -> Ref<I> {
+        self.spawn_version(kind.0, kind.1, args).cast()
     }
 }
 
@@ -98,7 +102,7 @@ impl<V: Vat> Caller for &Crank<'_, '_, V> {
 impl<V: Vat> Spawner for &Crank<'_, '_, V> {
     type Spawned<I: Interface> = Ref<I>;
 
-    fn make<I: Interface, A: Serialize>(self, kind: &'static str, args: &A) -> Ref<I> {
+    fn make<I: Interface, A: Serialize>(self, kind: (&'static str, u32), args: &A) -> Ref<I> {
         self.raw().make(kind, args)
     }
 }
@@ -126,7 +130,11 @@ where
 {
     type Spawned<I: Interface> = <&'c C as Spawner>::Spawned<I>;
 
-    fn make<I: Interface, A: Serialize>(self, kind: &'static str, args: &A) -> Self::Spawned<I> {
+    fn make<I: Interface, A: Serialize>(
+        self,
+        kind: (&'static str, u32),
+        args: &A,
+    ) -> Self::Spawned<I> {
         (&**self).make(kind, args)
     }
 }
@@ -138,7 +146,7 @@ where
     fn make_named<I: Interface, A: Serialize>(
         self,
         name: &str,
-        kind: &'static str,
+        kind: (&'static str, u32),
         args: &A,
     ) -> Self::Spawned<I> {
         (&**self).make_named(name, kind, args)

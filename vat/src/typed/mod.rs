@@ -50,3 +50,14 @@ pub fn no_such_watcher(kind: &str, watcher: &str) -> Rejection {
     let why = format!("{kind:?} has no watcher {watcher:?}");
     Rejection::with_cause(Cause::Refused, "no_such_continuation", why)
 }
+
+/// Whether two names are the same, in a constant.
+#[must_use]
+pub const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
