@@ -54,7 +54,7 @@ pub use kind_shape::{KindShape, PartWriter, ShapeChanged, ShapeWriter};
 pub use limits::{Limits, is_name};
 pub use live::{Finished, LiveVat, Progress, StoreUnread, Stored, Workspace};
 pub use payload::{Outcome, Payload, PayloadError};
-pub use reference::{Promise, Ref, Reference, Slot, Target, each_reference, sole_body};
+pub use reference::{Promise, Promised, Ref, Reference, Slot, Target, each_reference, sole_body};
 pub use rejection::{Cause, Refusal, Rejection};
 pub use rooms::{ROOMS_THAT_HOLD, object_of_row, row_holds_references};
 pub use shape::{NoShape, ShapeError, shape_of};

@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::body::{Body, Resolution};
@@ -21,7 +21,7 @@ use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
 use crate::ids::{ObjectId, PromiseId, VatId, VatNumber};
 use crate::interface::{Any, Client, Interface};
 use crate::payload::Outcome;
-use crate::slots::SLOT;
+use crate::slots::{AROUND_PROMISE, SLOT};
 
 const ROOT: u64 = 0;
 const OBJECT: u64 = 1;
@@ -672,9 +672,73 @@ impl<T> Serialize for Promise<T> {
     }
 }
 
-impl<'de, T> Deserialize<'de> for Promise<T> {
+/// A reference of any sort, alone.
+struct Bare(Slot);
+
+impl<'de> Deserialize<'de> for Bare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_slot(deserializer).map(Self::of_slot)
+        read_slot(deserializer).map(Self)
+    }
+}
+
+/// What a promise can come to: what can be decoded, or a [`Payload`](crate::Payload) that is not yet.
+pub trait Promised {
+    /// Whether it is known what is decoded.
+    #[doc(hidden)]
+    const IS_KNOWN: bool;
+
+    /// Asks for one where shapes are looked for.
+    #[doc(hidden)]
+    fn ask<'de, A: SeqAccess<'de>>(parts: &mut A) -> Result<(), A::Error>;
+}
+
+impl<T: de::DeserializeOwned> Promised for T {
+    const IS_KNOWN: bool = true;
+
+    fn ask<'de, A: SeqAccess<'de>>(parts: &mut A) -> Result<(), A::Error> {
+        parts.next_element::<T>().map(drop)
+    }
+}
+
+impl Promised for crate::Payload {
+    const IS_KNOWN: bool = false;
+
+    fn ask<'de, A: SeqAccess<'de>>(_: &mut A) -> Result<(), A::Error> {
+        Ok(())
+    }
+}
+
+impl<'de, T: Promised> Deserialize<'de> for Promise<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Wanted<T>(PhantomData<fn() -> T>);
+        impl<'de, T: Promised> Visitor<'de> for Wanted<T> {
+            type Value = Promise<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a promise")
+            }
+
+            #[inline]
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<Promise<T>, D::Error> {
+                read_slot(inner).map(Promise::of_slot)
+            }
+
+            /// Where shapes are looked for.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Promise<T>, A::Error> {
+                let slot = parts.next_element::<Bare>()?;
+                T::ask(&mut parts)?;
+                let missing = || de::Error::custom("no promise stands there");
+                slot.map(|Bare(slot)| Promise::of_slot(slot))
+                    .ok_or_else(missing)
+            }
+        }
+        if !T::IS_KNOWN {
+            return read_slot(deserializer).map(Self::of_slot);
+        }
+        deserializer.deserialize_newtype_struct(AROUND_PROMISE, Wanted(PhantomData))
     }
 }
 

@@ -20,6 +20,10 @@ use crate::reference::Slot;
 /// The name of the newtype struct that stands for a reference.
 pub(crate) const SLOT: &str = "crankcase::Slot";
 
+/// The name of the newtype around a promise. It leaves no trace in the bytes; whoever looks for shapes
+/// asks for what it comes to as well.
+pub(crate) const AROUND_PROMISE: &str = "crankcase::Promise";
+
 /// Writes the values below it with their references taken out into a list.
 pub(crate) struct TakingOut<'s, S> {
     inner: S,

@@ -130,6 +130,8 @@ like_base!(
         also: u64
     }
 );
+like_base!(promise_kept, state { later: Option<Promise<u64>> });
+like_base!(promise_of_another, state { later: Option<Promise<i64>> });
 like_base!(argument_reordered, set(small: u32, also: u64, large: u64));
 like_base!(argument_added, set(small: u32, large: u64, also: u64, new: u8));
 like_base!(argument_dropped, set(small: u32, large: u64));
@@ -255,6 +257,70 @@ fn a_state_of_another_shape_is_refused() {
     check_refused::<field_dropped::Thing>("state", &["also: u64"]);
     check_refused::<field_widened::Thing>("state", &["small: u64"]);
     check_refused::<field_renamed::Thing>("state", &["little: u32"]);
+}
+
+#[test]
+fn a_promise_of_something_else_is_refused() {
+    let scratch = Scratch::new();
+    let kernel = builder(scratch.dir())
+        .kind::<promise_kept::Thing>(())
+        .open()
+        .unwrap();
+    promise_kept::Thing::spawn(&kernel).map(drop).unwrap();
+    kernel.run_until_idle().unwrap();
+    kernel.close(PATIENCE).unwrap();
+    let other = builder(scratch.dir())
+        .kind::<promise_of_another::Thing>(())
+        .open();
+    let other = other.unwrap_err().to_string();
+    assert!(
+        other.contains("of: u64") && other.contains("of: i64"),
+        "{other}"
+    );
+}
+
+#[test]
+fn an_upgrade_that_waits_is_refused_where_its_version_is_not_at_hand() {
+    let scratch = Scratch::new();
+    let account = Ref::to(VatId::new(VatNumber::HOST, 1)).cast::<one::Account>();
+    let kernel = builder(scratch.dir())
+        .kind::<one::Account>(())
+        .open()
+        .unwrap();
+    one::Account::spawn(&kernel, 3).map(drop).unwrap();
+    kernel.run_until_idle().unwrap();
+    kernel.close(PATIENCE).unwrap();
+    let kernel = builder(scratch.dir())
+        .kind::<one::Account>(())
+        .kind::<two::Account>(())
+        .open()
+        .unwrap();
+    let mut batch = kernel.request("upgrade").batch();
+    batch.upgrade::<two::Account>(account).unwrap();
+    drop(batch.submit().unwrap());
+    kernel.run(0).unwrap();
+    kernel.close(PATIENCE).unwrap();
+    let kernel = builder(scratch.dir())
+        .kind::<one::Account>(())
+        .open()
+        .unwrap();
+    let version = account.version(&kernel).unwrap();
+    kernel.run_until_idle().unwrap();
+    assert_eq!(settled(&version), Ok(1));
+    kernel.close(PATIENCE).unwrap();
+    // The request has its outcome, which says why.
+    let kernel = builder(scratch.dir())
+        .kind::<one::Account>(())
+        .kind::<two::Account>(())
+        .open()
+        .unwrap();
+    let mut batch = kernel.request("upgrade").batch();
+    batch.upgrade::<two::Account>(account).unwrap();
+    let upgraded = batch.submit().unwrap();
+    kernel.run_until_idle().unwrap();
+    let why = settled(&upgraded).remove(0).unwrap_err();
+    assert!(why.message().contains("no version 2"), "{why}");
+    kernel.close(PATIENCE).unwrap();
 }
 
 #[test]

@@ -18,7 +18,11 @@ use super::samples::{
 use super::trace::{Kind, Place, Trace};
 use crate::ids::{ObjectId, PromiseId, VatId, VatNumber};
 use crate::reference::Slot;
-use crate::slots::SLOT;
+use crate::slots::{AROUND_PROMISE, SLOT};
+
+/// How a promise is shown: nothing of what it comes to stands in its bytes, and is decoded from them
+/// all the same. No field of a type is called like that.
+const PROMISE_PARTS: [&str; 2] = ["a promise", "of"];
 
 /// Why a pass ends early.
 #[derive(Debug)]
@@ -207,6 +211,10 @@ impl<'de> Deserializer<'de> for Hand<'_> {
     ) -> Result<V::Value, Stop> {
         if name == SLOT {
             return self.reference(visitor);
+        }
+        if name == AROUND_PROMISE {
+            let own = self.of_type::<V>(Kind::Struct(&PROMISE_PARTS))?;
+            return visitor.visit_seq(own.parts(PROMISE_PARTS.len()));
         }
         let read = |inner: Hand<'_>| visitor.visit_newtype_struct(inner);
         let mut own = self.of_type::<V>(Kind::Newtype)?;

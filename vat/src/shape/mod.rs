@@ -17,6 +17,7 @@
 //!          {shape => shape}         any number of entries
 //!          (shape, shape, …)        one after the other; (shape; 3) when three are alike
 //!          {name: shape, …}         a struct
+//!          {"a promise": ref, of: shape}   a promise, and what it comes to
 //!          {name, …: shape, …}      a struct that takes fewer values than it names
 //!          variant | variant | …    an enum, by index; in <…> after ? and when it has one variant
 //!          <name, …: variant | …>   an enum that takes fewer indices than it names; the variants

@@ -340,6 +340,20 @@ fn names_cannot_be_mistaken_for_shapes() {
 }
 
 #[test]
+fn what_a_promise_comes_to_is_a_part_of_its_shape() {
+    check::<Promise<u64>>("{\"a promise\": ref, of: u64}");
+    check::<Option<Promise<(i64, Ref)>>>("?{\"a promise\": ref, of: (i64, ref)}");
+    check::<Promise<Vec<Promise<bool>>>>(
+        "{\"a promise\": ref, of: [{\"a promise\": ref, of: bool}]}",
+    );
+    #[derive(Deserialize)]
+    struct Chain {
+        next: Option<Promise<Chain>>,
+    }
+    check::<Chain>("{next: ?{\"a promise\": ref, of: ^3}}");
+}
+
+#[test]
 fn references_and_promises_are_one_thing_in_bytes() {
     check::<Ref>("ref");
     check::<Promise>("ref");
