@@ -320,7 +320,9 @@ fn a_missing_part_is_refused() {
 #[test]
 fn kinds_are_checked_before_anything_is_opened() {
     let scratch = Scratch::new();
-    let twice = builder(&scratch).kind::<LaterActor>(());
+    let twice = builder(&scratch)
+        .kind::<LaterActor>(())
+        .kind::<LaterActor>(());
     let error = refused(&scratch, twice);
     assert!(matches!(error, OpenError::Kind(_)), "{error}");
     assert!(!scratch.dir().exists());
