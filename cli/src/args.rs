@@ -35,24 +35,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<LedgerCommand>,
     },
-    /// Show what a journal holds, or one of its records. Leaves every byte as it was.
-    Inspect(InspectArguments),
-    /// Check a journal from end to end: chain, contiguity, witness, tables. Leaves every byte as
-    /// it was.
-    #[command(after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
-    Verify {
-        /// The journal's directory.
-        #[arg(value_name = "DIR")]
-        journal: PathBuf,
-    },
-    /// Run the cranks of a ledger's journal again, and compare what they leave with the records.
-    /// Leaves every byte as it was.
-    #[command(after_help = EXIT_STATUS, after_long_help = EXIT_STATUS)]
-    Replay {
-        /// The journal's directory.
-        #[arg(value_name = "DIR")]
-        journal: PathBuf,
-    },
+    #[command(flatten)]
+    Journal(HostCommand),
 }
 
 /// Look into a journal, verify it, run it again.

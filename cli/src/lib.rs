@@ -67,12 +67,21 @@ where
         Ok(arguments) => arguments.command,
         Err(answer) => return answer_usage(&answer, console),
     };
-    let done = match &command {
+    let done = look(&command, kinds, console);
+    finish(done, console)
+}
+
+/// Looks into a journal.
+fn look(
+    command: &HostCommand,
+    kinds: impl FnOnce(KernelBuilder) -> KernelBuilder,
+    console: &mut Console<'_>,
+) -> Result<(), CommandError> {
+    match command {
         HostCommand::Inspect(arguments) => inspect::execute(arguments, console),
         HostCommand::Verify { journal } => verify::execute(journal, console),
         HostCommand::Replay { journal } => replay::execute(journal, kinds, console),
-    };
-    finish(done, console)
+    }
 }
 
 /// Does what `arguments` say, the first of which is the program's name, on the standard streams
@@ -104,9 +113,7 @@ where
     };
     let done = match &command {
         Command::Ledger { command } => ledger::execute(command.as_ref(), console),
-        Command::Inspect(arguments) => inspect::execute(arguments, console),
-        Command::Verify { journal } => verify::execute(journal, console),
-        Command::Replay { journal } => replay::execute(journal, ledger::kinds, console),
+        Command::Journal(command) => look(command, ledger::kinds, console),
     };
     finish(done, console)
 }

@@ -231,8 +231,8 @@ impl Block {
             return Err(error(
                 name.span(),
                 format!(
-                    "`{name}` is a name that every reference or kind has already, so a message of that name could \
-                     not be sent: give it another name"
+                    "`{name}` is a name that every reference or kind has already, so a message of \
+                     that name could not be sent: give it another name"
                 ),
             ));
         }

@@ -1,4 +1,8 @@
 //! The code that stands for a block.
+//!
+//! What lints are switched off in it are about what its author did not write: a method that nobody
+//! calls, more arguments than is good, a private type in a client that must be public because its type
+//! may be, `()` as a value, a crank that no method takes.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};

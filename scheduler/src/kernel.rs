@@ -9,22 +9,17 @@ use std::time::Duration;
 
 use crankcase_journal::{ActivityHash, Identity, Recovered};
 use crankcase_vat::record::InputWriter;
-use crankcase_vat::{
-    Interface, Limits, Outcome, Payload, Promise, Ref, Rejection, Target, Vat, VatId,
-};
+use crankcase_vat::{Limits, Outcome, Payload, Promise, Rejection, Target, Vat, VatId};
 use serde::Serialize;
 
 use crate::builder::KernelBuilder;
 use crate::clock::RunningClock;
 use crate::engine::{Engine, Threads, asked};
-use crate::error::{
-    ClockError, CloseError, ReadError, RunError, SendError, TrySendError, WaitError,
-};
+use crate::error::{ClockError, CloseError, RunError, SendError, TrySendError, WaitError};
 use crate::explain::{Explanation, Question};
 use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
-use crate::housekeeper::stored_state;
 use crate::order::CommitOrder;
-use crate::sequencer::{EntryTicket, FoundState, InputItem, Item};
+use crate::sequencer::{EntryTicket, InputItem, Item};
 use crate::stats::{Counters, Stats};
 use crate::ticket::{Convert, Ticket, TicketCell};
 
@@ -54,24 +49,6 @@ pub struct Kernel {
     identity: Identity,
     recovered: Recovered,
     drop_timeout: Duration,
-}
-
-/// Whether a vat that was found is of the kind that was asked for.
-fn check_kind<V: Vat>(vat: VatId, found: Option<(String, u32)>) -> Result<(), ReadError> {
-    match found {
-        Some((found, _)) if found != V::KIND => Err(ReadError::OtherKind {
-            vat,
-            found,
-            asked: V::KIND,
-        }),
-        Some((kind, found)) if found != V::VERSION => Err(ReadError::OtherVersion {
-            vat,
-            kind,
-            found,
-            asked: V::VERSION,
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// What became of an input that was handed in.
@@ -305,6 +282,32 @@ impl Kernel {
         let mut draft = Draft::new();
         draft.forget(request)?;
         self.submit(draft, None, |_| ())
+    }
+
+    /// Has a vat go on with the version `V` of its kind's code, as a delivery in its inbox: what
+    /// waits before it is handled by the code that the vat has, what comes after it by `V`. The vat's
+    /// state is made by `V`'s migration, in several steps when `V` takes over from a version that is
+    /// itself newer than the vat's.
+    ///
+    /// The ticket settles with a rejection when the vat is of another kind, when there is no way from
+    /// its version to `V`, when `V` has no watcher or no sort of objects that the vat's version has,
+    /// or when the migration fails. Then nothing has happened, and the vat goes on with the version
+    /// that it has. A vat that has the version already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was sent.
+    pub fn upgrade<V: Vat>(
+        &self,
+        vat: impl Into<VatId>,
+    ) -> Result<Ticket<Result<(), Rejection>>, SendError> {
+        let mut draft = Draft::new();
+        draft.upgrade::<V>(self, vat.into())?;
+        self.submit(draft, None, |outcomes| only(outcomes).map(drop))
+    }
+
+    pub(crate) const fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -607,147 +610,6 @@ impl Kernel {
     /// [`ClockError`]; the clock was not set.
     pub fn set_time(&self, to: u64) -> Result<(), ClockError> {
         self.clock.set(to)
-    }
-
-    /// The vat that a root name stands for, if one was ever given that name. The answer is given
-    /// when what it rests on is released.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Wait`].
-    pub fn root(&self, name: &str) -> Result<Option<VatId>, ReadError> {
-        let cell = TicketCell::new(true);
-        self.check_outside()?;
-        let (wanted, settled) = (name.to_owned(), Arc::clone(&cell));
-        let found = self
-            .engine
-            .ask(move |sequencer| sequencer.root(&wanted, settled));
-        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
-        Ok(found)
-    }
-
-    /// The vat that a root name stands for, as a reference to a vat of that kind; see
-    /// [`root`](Self::root).
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::OtherKind`] when it is of another kind. Its version is not looked at: all
-    /// versions of a kind understand what has one name in the same way.
-    pub fn root_as<V: Vat + Interface>(&self, name: &str) -> Result<Option<Ref<V>>, ReadError> {
-        let Some(vat) = self.root(name)? else {
-            return Ok(None);
-        };
-        match self.kind_of(vat)? {
-            Some((found, _)) if found != V::KIND => Err(ReadError::OtherKind {
-                vat,
-                found,
-                asked: V::KIND,
-            }),
-            _ => Ok(Some(Ref::to(vat).cast())),
-        }
-    }
-
-    /// The kind of a vat that lives, and the version of its code. The answer is given when what it
-    /// rests on is released.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Wait`].
-    pub fn kind_of(&self, vat: impl Into<VatId>) -> Result<Option<(String, u32)>, ReadError> {
-        let vat = vat.into();
-        self.check_outside()?;
-        let cell = TicketCell::new(true);
-        let settled = Arc::clone(&cell);
-        let kind = self
-            .engine
-            .ask(move |sequencer| sequencer.kind_of(vat, settled));
-        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
-        Ok(kind)
-    }
-
-    /// The vats of a kind that live, with the versions of their code, in the order of their ids. It
-    /// looks at every vat. The answer is given when what it rests on is released.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Wait`].
-    pub fn vats_of(&self, kind: &str) -> Result<Vec<(VatId, u32)>, ReadError> {
-        self.check_outside()?;
-        let cell = TicketCell::new(true);
-        let (kind, settled) = (kind.to_owned(), Arc::clone(&cell));
-        let found = self
-            .engine
-            .ask(move |sequencer| sequencer.vats_of(&kind, settled));
-        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
-        Ok(found)
-    }
-
-    /// Has a vat go on with the version `V` of its kind's code, as a delivery in its inbox: what
-    /// waits before it is handled by the code that the vat has, what comes after it by `V`. The vat's
-    /// state is made by `V`'s migration, in several steps when `V` takes over from a version that is
-    /// itself newer than the vat's.
-    ///
-    /// The ticket settles with a rejection when the vat is of another kind, when there is no way from
-    /// its version to `V`, when `V` has no watcher or no sort of objects that the vat's version has,
-    /// or when the migration fails. Then nothing has happened, and the vat goes on with the version
-    /// that it has. A vat that has the version already is left as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]; nothing was sent.
-    pub fn upgrade<V: Vat>(
-        &self,
-        vat: impl Into<VatId>,
-    ) -> Result<Ticket<Result<(), Rejection>>, SendError> {
-        let mut draft = Draft::new();
-        draft.upgrade::<V>(self, vat.into())?;
-        self.submit(draft, None, |outcomes| only(outcomes).map(drop))
-    }
-
-    /// Reads a vat's state between two of its cranks, without a record. The answer is given when
-    /// what was seen is released. It is the state as sequenced: what a crank that is still running
-    /// will make of it is not seen.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`].
-    pub fn read<V: Vat, R>(
-        &self,
-        vat: impl Into<VatId>,
-        look: impl FnOnce(&V) -> R,
-    ) -> Result<R, ReadError> {
-        let vat = vat.into();
-        self.check_outside()?;
-        let cell = TicketCell::new(true);
-        let settled = Arc::clone(&cell);
-        let (found, kind) = self
-            .engine
-            .ask(move |sequencer| sequencer.read(vat, settled));
-        Ticket::new(cell, asked(&self.engine), |_| ()).wait()?;
-        check_kind::<V>(vat, kind)?;
-        let bytes = match found {
-            FoundState::Nobody => None,
-            FoundState::Bytes(bytes) => Some(bytes),
-            FoundState::InTables(tables) => {
-                stored_state(&tables, vat).map_err(ReadError::Journal)?
-            }
-            FoundState::Unreadable(why) => return Err(ReadError::Journal(why)),
-        };
-        let bytes = bytes.ok_or(ReadError::NoSuchVat { vat })?;
-        let unreadable = |error: crankcase_vat::DecodeError| ReadError::Journal(error.to_string());
-        let body = crankcase_vat::Body::read(&bytes).map_err(unreadable)?;
-        let state: V = body.to_payload().map_err(unreadable)?.decode()?;
-        Ok(look(&state))
-    }
-
-    fn check_outside(&self) -> Result<(), WaitError> {
-        if self.engine.parts.is_own_thread() {
-            return Err(WaitError::InsideCrank);
-        }
-        if self.engine.parts.poison.get().is_some() {
-            return Err(self.engine.parts.why_unsettled());
-        }
-        Ok(())
     }
 
     /// Why something has not come about: what a promise, a vat, a delivery or a request waits for,

@@ -96,6 +96,8 @@ mod order;
 #[cfg(not(crankcase_loom))]
 mod parts;
 #[cfg(not(crankcase_loom))]
+mod reads;
+#[cfg(not(crankcase_loom))]
 mod recovery;
 #[cfg(not(crankcase_loom))]
 pub mod replay;

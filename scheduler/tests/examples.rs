@@ -126,6 +126,7 @@ fn load(directory: &Path, flags: &[&str], kill: Option<(bool, Duration)>) -> Vec
             if at_work {
                 has_begun.recv().expect("it answers before it ends");
             }
+            // In place of no event: a kill is to come at a moment that nobody chose.
             std::thread::sleep(after);
             // It may have ended by itself, which is as good.
             let _ = child.kill();

@@ -259,9 +259,11 @@ fn child(directory: &Path, order: CommitOrder) -> Result<(), Failed> {
     let market = Market::open(directory, order)?;
     market.session(|number, says| tell(format!("{number} {says}")))?;
     market.kernel.run_until_idle()?;
-    tell(format!("hash {}", market.kernel.activity_hash()));
     for (good, book) in &market.books {
-        for entry in market.answered(&book.tape(&market.kernel)?)?? {
+        // Under request ids like all else: the one who asks again after a kill leaves no second question
+        // in the journal, and the hash is the same.
+        let asked = market.kernel.request(format!("tape {good}"));
+        for entry in market.answered(&book.tape(asked)?)?? {
             tell(match entry {
                 Entry::Placed(order) => format!(
                     "tape {good} placed {} {} {}",
@@ -271,6 +273,7 @@ fn child(directory: &Path, order: CommitOrder) -> Result<(), Failed> {
             });
         }
     }
+    tell(format!("hash {}", market.kernel.activity_hash()));
     market.kernel.close(Duration::from_secs(10))?;
     Ok(())
 }

@@ -97,69 +97,50 @@ impl Sequencer {
         self.releases.push(release);
     }
 
-    /// Finds a vat's state, and has the ticket settle when what was found is released.
-    pub(crate) fn read(
-        &mut self,
-        vat: VatId,
-        cell: Arc<TicketCell>,
-    ) -> (FoundState, Option<(String, u32)>) {
-        let found = match self.state.find(vat).map(|slot| self.state.vat(slot)) {
-            None => (FoundState::Nobody, None),
-            Some(entry) => {
-                let kind = &self.state.kinds()[usize::from(entry.kind)];
-                let kind = (kind.name.clone(), kind.version);
-                let state = match entry.newer_state() {
-                    Some(state) => FoundState::Bytes(state.to_vec()),
-                    None if entry.stored => match self.parts.snapshot() {
-                        Ok(tables) => FoundState::InTables(tables),
-                        Err(error) => FoundState::Unreadable(error.to_string()),
-                    },
-                    None => FoundState::Nobody,
-                };
-                (state, Some(kind))
-            }
-        };
+    /// Settles a ticket once everything that can be seen now is released, and asks for that.
+    pub(crate) fn settle_when_released(&mut self, cell: Arc<TicketCell>) {
         self.release(Release {
             cell,
             outcomes: Vec::new(),
         });
         self.demand();
-        found
+    }
+
+    /// Where a vat's state is found, with its kind and the version of its code.
+    pub(crate) fn read(&self, vat: VatId) -> (FoundState, Option<(String, u32)>) {
+        let Some(slot) = self.state.find(vat) else {
+            return (FoundState::Nobody, None);
+        };
+        let entry = self.state.vat(slot);
+        let found = match entry.newer_state() {
+            Some(state) => FoundState::Bytes(state.to_vec()),
+            None if entry.stored => match self.parts.snapshot() {
+                Ok(tables) => FoundState::InTables(tables),
+                Err(error) => FoundState::Unreadable(error.to_string()),
+            },
+            None => FoundState::Nobody,
+        };
+        (found, self.kind_of(vat))
     }
 
     /// The kind of a vat that lives, and the version of its code.
-    pub(crate) fn kind_of(&mut self, vat: VatId, cell: Arc<TicketCell>) -> Option<(String, u32)> {
-        let found = self.state.find(vat).map(|slot| {
-            let kind = &self.state.kinds()[usize::from(self.state.vat(slot).kind)];
-            (kind.name.clone(), kind.version)
-        });
-        self.release(Release {
-            cell,
-            outcomes: Vec::new(),
-        });
-        self.demand();
-        found
+    pub(crate) fn kind_of(&self, vat: VatId) -> Option<(String, u32)> {
+        let slot = self.state.find(vat)?;
+        let kind = &self.state.kinds()[usize::from(self.state.vat(slot).kind)];
+        Some((kind.name.clone(), kind.version))
     }
 
     /// The living vats of a kind, with the versions of their code.
-    pub(crate) fn vats_of(&mut self, kind: &str, cell: Arc<TicketCell>) -> Vec<(VatId, u32)> {
+    pub(crate) fn vats_of(&self, kind: &str) -> Vec<(VatId, u32)> {
         let kinds = self.state.kinds();
-        let living = self
-            .state
-            .vats()
-            .iter()
-            .filter(|(_, vat)| vat.ended().is_none());
+        let all = self.state.vats().iter();
+        let living = all.filter(|(_, vat)| vat.ended().is_none());
         let mut found: Vec<(VatId, u32)> = living
             .map(|(_, vat)| (vat.id, &kinds[usize::from(vat.kind)]))
             .filter(|(_, found)| found.name == kind)
             .map(|(id, found)| (id, found.version))
             .collect();
         found.sort_unstable();
-        self.release(Release {
-            cell,
-            outcomes: Vec::new(),
-        });
-        self.demand();
         found
     }
 
@@ -183,16 +164,5 @@ impl Sequencer {
         let missing = self.tickets.missing(cell).into_iter().take(8);
         let reasons = missing.map(|delivery| self.state.explain(&Question::Delivery(delivery)));
         Explanation::new("the ticket", cell.describe()).because(reasons)
-    }
-
-    /// Finds a root, and has the ticket settle when what was found is released.
-    pub(crate) fn root(&mut self, name: &str, cell: Arc<TicketCell>) -> Option<VatId> {
-        let found = self.state.root(name);
-        self.release(Release {
-            cell,
-            outcomes: Vec::new(),
-        });
-        self.demand();
-        found
     }
 }

@@ -30,3 +30,4 @@ mod stores;
 mod termination;
 mod tickets;
 mod typed;
+mod upgrading;
