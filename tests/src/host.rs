@@ -305,7 +305,7 @@ pub fn said(outcome: &Outcome) -> Vec<Said> {
 }
 
 /// Panics that a test has planned are no news on its output.
-fn keep_planned_panics_quiet() {
+pub(crate) fn keep_planned_panics_quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let tell = std::panic::take_hook();

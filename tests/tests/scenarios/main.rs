@@ -19,6 +19,7 @@ mod inside_cranks;
 mod looking;
 mod names;
 mod opening;
+mod oracle;
 mod order;
 mod patterns;
 mod promises;
