@@ -9,7 +9,8 @@
 //! end     3 | XXH3 of all items, u64 LE | "FJL" 3
 //! ```
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -139,7 +140,7 @@ pub(crate) fn scan_file(
     path: &Path,
     on_batch: &mut dyn FnMut(&LogBatch<'_>),
 ) -> io::Result<FileScan> {
-    let bytes = std::fs::read(path)?;
+    let bytes = read_written(path)?;
     let mut at = 0;
     let mut last_number = None;
     let why = loop {
@@ -164,6 +165,43 @@ pub(crate) fn scan_file(
     })
 }
 
+/// The bytes of a file up to where the system knows that nothing was ever written. fjall makes a new log 64 MiB long,
+/// of which most is such a hole; to read those zeros takes longer than all else that opening a small journal does.
+pub(crate) fn read_written(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let written = written_bytes(&file)?;
+    file.rewind()?;
+    let mut bytes = Vec::with_capacity(usize::try_from(written).unwrap_or_default());
+    file.take(written).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Where the last piece of a file ends that may hold something other than zeros.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn written_bytes(file: &File) -> io::Result<u64> {
+    use rustix::fs::{SeekFrom, seek};
+    use rustix::io::Errno;
+
+    let mut end = 0;
+    loop {
+        match seek(file, SeekFrom::Data(end)) {
+            Ok(data) => end = seek(file, SeekFrom::Hole(data))?,
+            // No data from there on.
+            Err(Errno::NXIO) => return Ok(end),
+            // The file system does not tell.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                return Ok(file.metadata()?.len());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn written_bytes(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
+}
+
 /// `bytes` without the zeros at its end. fjall puts 64 MiB of them behind a new log, so this compares pages and not bytes.
 pub(crate) fn without_zeros_at_the_end(bytes: &[u8]) -> &[u8] {
     const PAGE: usize = 4096;
@@ -186,4 +224,32 @@ fn classify_tail(tail: &[u8], last_number: Option<u64>) -> Tail {
         .filter_map(|at| read_batch(tail, at).ok())
         .any(|batch| !batch.items.is_empty() && last_number.is_none_or(|last| batch.number > last));
     if later { Tail::Holed } else { Tail::Torn }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{SeekFrom, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_the_last_byte_that_was_written() {
+        const HOLE: u64 = 1 << 20;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = file.as_file();
+        assert_eq!(read_written(file.path()).unwrap(), []);
+        writer.set_len(4 * HOLE).unwrap();
+        let zeros_only = read_written(file.path()).unwrap();
+        assert!(zeros_only.iter().all(|byte| *byte == 0));
+        writer.write_all(b"before").unwrap();
+        writer.seek(SeekFrom::Start(2 * HOLE)).unwrap();
+        writer.write_all(b"behind a hole").unwrap();
+        let mut whole = std::fs::read(file.path()).unwrap();
+        let read = read_written(file.path()).unwrap();
+        let meant = without_zeros_at_the_end(&read).len();
+        assert_eq!(meant, (2 * HOLE) as usize + b"behind a hole".len());
+        assert!(whole[read.len()..].iter().all(|byte| *byte == 0));
+        whole.truncate(read.len());
+        assert!(read == whole);
+    }
 }

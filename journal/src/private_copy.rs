@@ -19,7 +19,7 @@ use crate::groups::{GroupSource, Groups};
 use crate::identity::Identity;
 use crate::layout::{LOG_FOLDER, TABLES_FOLDER, fjall_names};
 use crate::lock::DirectoryLock;
-use crate::log_file::without_zeros_at_the_end;
+use crate::log_file::{read_written, without_zeros_at_the_end};
 use crate::look::{Cut, look, open_error, open_guarded};
 use crate::open::{Recovered, TornTail, existing_identity};
 use crate::settings::Settings;
@@ -70,7 +70,7 @@ fn copy_folder(from: &Path, to: &Path, cuts: &[Cut]) -> io::Result<()> {
             .extension()
             .is_some_and(|extension| extension == fjall_names::LOG_EXTENSION)
         {
-            let mut bytes = fs::read(&source)?;
+            let mut bytes = read_written(&source)?;
             if let Some(cut) = cuts.iter().find(|cut| cut.path == source) {
                 bytes.truncate(usize::try_from(cut.whole_bytes).unwrap_or(usize::MAX));
             }

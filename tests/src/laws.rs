@@ -89,7 +89,9 @@ pub struct Laws {
 
 impl fmt::Debug for Laws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Laws").field("seq", &self.seq).finish_non_exhaustive()
+        f.debug_struct("Laws")
+            .field("seq", &self.seq)
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,22 +239,35 @@ impl Laws {
         let known = self.vats.get_mut(&id);
         let known = known.ok_or_else(|| format!("vat {id} was never made"))?;
         demand(record.number == known.crank.next(), || {
-            format!("vat {id} has had crank {}, and this is {}", known.crank, record.number)
+            format!(
+                "vat {id} has had crank {}, and this is {}",
+                known.crank, record.number
+            )
         })?;
-        demand(record.now >= known.now, || format!("the time of vat {id} goes back"))?;
-        demand(record.now <= self.time, || format!("the time of vat {id} is ahead"))?;
+        demand(record.now >= known.now, || {
+            format!("the time of vat {id} goes back")
+        })?;
+        demand(record.now <= self.time, || {
+            format!("the time of vat {id} is ahead")
+        })?;
         let is_first = known.crank == CrankNumber::ZERO;
         known.crank = record.number;
         known.now = record.now;
         let was_over = known.ended;
-        demand(consumed.seq < seq, || format!("{consumed} is consumed before its cause"))?;
-        demand(self.consumed.insert(consumed), || format!("{consumed} is consumed twice"))?;
+        demand(consumed.seq < seq, || {
+            format!("{consumed} is consumed before its cause")
+        })?;
+        demand(self.consumed.insert(consumed), || {
+            format!("{consumed} is consumed twice")
+        })?;
         let sent = self.sent.get(&consumed);
         demand(sent.is_some() || consumed.index >= MADE, || {
             format!("{consumed} was never sent")
         })?;
         let starts = sent.is_some_and(|sent| sent.starts);
-        demand(starts == is_first, || format!("{consumed} is no start, or one too late"))?;
+        demand(starts == is_first, || {
+            format!("{consumed} is no start, or one too late")
+        })?;
         if let Some(sent) = sent {
             demand(sent.to.is_none_or(|to| to == id), || {
                 format!("{consumed} was sent to another vat than {id}")
@@ -282,7 +297,10 @@ impl Laws {
                 true
             }
         };
-        let number = self.vats.get(&id).map_or(VatNumber::HOST, |known| known.number);
+        let number = self
+            .vats
+            .get(&id)
+            .map_or(VatNumber::HOST, |known| known.number);
         let mut index = 0;
         for act in record.acts() {
             let act = act.map_err(|error| error.to_string())?;

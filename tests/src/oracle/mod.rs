@@ -223,7 +223,8 @@ fn followed(order: CommitOrder, played: &Played) -> Figures {
     };
     if played.idle && played.crashes == 0 {
         assert_eq!(serial.waiting(), 0, "nothing waits at the end");
-        laws.nothing_waits().unwrap_or_else(|broken| panic!("{broken}"));
+        laws.nothing_waits()
+            .unwrap_or_else(|broken| panic!("{broken}"));
     }
     let asked: Vec<_> = serial.asked().to_vec();
     assert_eq!(asked.len(), played.told.len(), "what was asked is there");
@@ -233,7 +234,10 @@ fn followed(order: CommitOrder, played: &Played) -> Figures {
             // Not to be told is no untruth; not to be told when there was time for it is.
             Told::Nothing => {
                 let due = played.idle && played.reopenings == 0 && played.crashes == 0;
-                assert!(!due || answer.is_none(), "nobody was told of {id}: {answer:?}");
+                assert!(
+                    !due || answer.is_none(),
+                    "nobody was told of {id}: {answer:?}"
+                );
                 continue;
             }
             Told::Outcome(outcome) => assert_eq!(Some(outcome), answer, "delivery {id}"),
@@ -246,7 +250,11 @@ fn followed(order: CommitOrder, played: &Played) -> Figures {
     }
     let states: Vec<_> = serial.living().collect();
     let ids: Vec<_> = states.iter().map(|(vat, _)| *vat).collect();
-    assert_eq!(ids, played.states.keys().copied().collect::<Vec<_>>(), "who lives");
+    assert_eq!(
+        ids,
+        played.states.keys().copied().collect::<Vec<_>>(),
+        "who lives"
+    );
     for (vat, encoded) in states {
         let state = Body::read(encoded).and_then(|body| body.to_payload());
         let state = state.expect("a state is a body");

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crankcase::raw::Vat;
 use crankcase::{
-    ActivityHash, Clock, CommitOrder, Durability, Kernel, Outcome, Payload, Promise, Ref, Rejection,
-    Retention, RunError, SendError, Seq, Slot, Target, Ticket, VatId, WaitError,
+    ActivityHash, Clock, CommitOrder, Durability, Kernel, Outcome, Payload, Promise, Ref,
+    Rejection, Retention, RunError, SendError, Seq, Slot, Target, Ticket, VatId, WaitError,
 };
 
 use super::program::{Deed, Program, Settings};
@@ -449,12 +449,18 @@ impl Host<'_> {
 
     fn is_armed(&self) -> bool {
         let disk = &self.disk;
-        [&disk.group_sync, &disk.group_write].iter().any(|at| at.load(Ordering::SeqCst) > 0)
+        [&disk.group_sync, &disk.group_write]
+            .iter()
+            .any(|at| at.load(Ordering::SeqCst) > 0)
     }
 
     /// The kernel has stopped, as it was told to.
     fn lose(&mut self) {
-        assert!(self.is_armed(), "the kernel stops: {:?}", self.kernel().stats().poison);
+        assert!(
+            self.is_armed(),
+            "the kernel stops: {:?}",
+            self.kernel().stats().poison
+        );
         self.crashes += 1;
         self.hear();
         let kernel = self.kernel.take().expect("it is open");
@@ -477,13 +483,18 @@ impl Host<'_> {
         let disk = Arc::clone(&self.disk);
         self.kernel = Some(open(self.order, &self.settings, &dir, disk));
         // Another incarnation's time goes on from the journal's.
-        self.kernel().set_time(self.time).expect("the clock is the host's");
+        self.kernel()
+            .set_time(self.time)
+            .expect("the clock is the host's");
     }
 
     /// Of what the host asked, a prefix stands in the journal.
     fn forget_what_is_lost(&mut self, dir: &Path) {
         let there = super::asked_in(&laws::records_of(dir));
-        assert!(there <= self.asks.len(), "nobody asked for {there} deliveries");
+        assert!(
+            there <= self.asks.len(),
+            "nobody asked for {there} deliveries"
+        );
         for (_, told) in self.asks.drain(there..) {
             assert_eq!(told, Told::Nothing, "what was told is lost");
         }

@@ -175,7 +175,10 @@ impl Hand<'_, '_> {
     }
 
     fn all(&self, numbers: &[u8]) -> Vec<Promise> {
-        numbers.iter().map(|number| self.at(*number).clone()).collect()
+        numbers
+            .iter()
+            .map(|number| self.at(*number).clone())
+            .collect()
     }
 
     fn call(&self, script: &Script, with: &[u8]) -> Call {
@@ -235,7 +238,10 @@ impl<const VERSION: u32> Puppet<VERSION> {
     fn hear(&mut self, outcome: &Outcome) {
         match outcome {
             Ok(payload) => self.see(payload.bytes().len() as u64 + payload.slots().len() as u64),
-            Err(why) => why.code().bytes().for_each(|byte| self.see(u64::from(byte))),
+            Err(why) => why
+                .code()
+                .bytes()
+                .for_each(|byte| self.see(u64::from(byte))),
         }
     }
 
@@ -337,7 +343,11 @@ impl<const VERSION: u32> Puppet<VERSION> {
             Word::Delete(key) => cx.delete(&[*key]),
             Word::Scan(from, back) => {
                 let rows = cx.range(&[*from][..]..);
-                let rows: Vec<_> = if *back { rows.rev().collect() } else { rows.collect() };
+                let rows: Vec<_> = if *back {
+                    rows.rev().collect()
+                } else {
+                    rows.collect()
+                };
                 for (key, value) in rows {
                     let first = value.first().copied().unwrap_or_default();
                     self.see(u64::from(key[0]) << 32 | u64::from(first));
@@ -372,7 +382,11 @@ impl<const VERSION: u32> Puppet<VERSION> {
                 with,
             } => {
                 let call = hand.call(script, with);
-                let version = if *newer { Newer::VERSION } else { Older::VERSION };
+                let version = if *newer {
+                    Newer::VERSION
+                } else {
+                    Older::VERSION
+                };
                 let vat = cx.spawn_version(Self::KIND, version, &call);
                 hand.things.push(vat.into());
             }
@@ -409,7 +423,11 @@ impl<const VERSION: u32> Puppet<VERSION> {
 impl<const VERSION: u32> Vat for Puppet<VERSION> {
     const KIND: &'static str = "puppet";
     const VERSION: u32 = VERSION;
-    const MIGRATES_FROM: Option<u32> = if VERSION == 1 { None } else { Some(VERSION - 1) };
+    const MIGRATES_FROM: Option<u32> = if VERSION == 1 {
+        None
+    } else {
+        Some(VERSION - 1)
+    };
     type Env = ();
 
     fn create(cx: &Crank<'_>, _env: &(), start: &Message<'_>) -> Result<Self, Rejection> {
@@ -469,7 +487,9 @@ impl<const VERSION: u32> Vat for Puppet<VERSION> {
 #[must_use]
 pub fn things_in(payload: &Payload) -> Vec<Promise> {
     if let ([0], [_]) = (payload.bytes(), payload.slots()) {
-        return payload.decode().map_or_else(|_| Vec::new(), |thing| vec![thing]);
+        return payload
+            .decode()
+            .map_or_else(|_| Vec::new(), |thing| vec![thing]);
     }
     let things = payload.decode::<Things>();
     things.map_or_else(|_| Vec::new(), |things| things.things)

@@ -461,7 +461,11 @@ impl Serial {
     /// What a vat kept it keeps no more. Its own objects it holds uncounted.
     fn lose_kept(&mut self, vat: VatId, references: &[Reference]) {
         let own = |reference: &&Reference| matches!(reference, Reference::Object(object) if object.vat == vat);
-        let others: Vec<_> = references.iter().filter(|kept| !own(kept)).copied().collect();
+        let others: Vec<_> = references
+            .iter()
+            .filter(|kept| !own(kept))
+            .copied()
+            .collect();
         self.lose(&others);
     }
 
@@ -585,10 +589,13 @@ impl Serial {
 
     /// The open promise that a delivery decides.
     fn decided_by(&self, id: DeliveryId) -> Option<PromiseId> {
-        let mut open = self.promises.iter().filter_map(|(promise, fate)| match fate {
-            Fate::Open(decider, _) => Some((promise, *decider)),
-            Fate::Settled(..) => None,
-        });
+        let mut open = self
+            .promises
+            .iter()
+            .filter_map(|(promise, fate)| match fate {
+                Fate::Open(decider, _) => Some((promise, *decider)),
+                Fate::Settled(..) => None,
+            });
         let of_delivery = |decider| decider == Decider::Answer(id) || decider == Decider::Watch(id);
         open.find(|(_, decider)| of_delivery(*decider))
             .map(|(promise, _)| *promise)
@@ -630,7 +637,8 @@ impl Serial {
         let left = finished.map_err(bad)?.record;
         if *left != *bytes {
             let left = Record::parse(&left).map_err(bad)?;
-            let acts = |record: &CrankRecord<'_>| format!("{:?}", record.acts().collect::<Vec<_>>());
+            let acts =
+                |record: &CrankRecord<'_>| format!("{:?}", record.acts().collect::<Vec<_>>());
             let Record::Crank(left) = left else {
                 return Err("a crank left an input".to_owned());
             };
@@ -871,7 +879,10 @@ impl Serial {
             };
             let kept = vat.state.iter().chain(vat.rows.values().flatten());
             kept.filter(|reference| !own(reference)).for_each(&mut add);
-            vat.inbox.iter().flat_map(|waiting| &waiting.holds).for_each(&mut add);
+            vat.inbox
+                .iter()
+                .flat_map(|waiting| &waiting.holds)
+                .for_each(&mut add);
         }
         for fate in self.promises.values() {
             match fate {
@@ -904,9 +915,10 @@ impl Serial {
 
     fn undecided(&self, number: VatNumber, from: u64) -> Vec<PromiseId> {
         let range = PromiseId::new(number, from)..=PromiseId::new(number, u64::MAX);
-        let own = self.promises.range(range).filter(|(_, fate)| {
-            matches!(fate, Fate::Open(Decider::Maker | Decider::Watch(_), _))
-        });
+        let own = self
+            .promises
+            .range(range)
+            .filter(|(_, fate)| matches!(fate, Fate::Open(Decider::Maker | Decider::Watch(_), _)));
         own.map(|(promise, _)| *promise).take(AT_ONCE).collect()
     }
 
@@ -936,10 +948,8 @@ impl Serial {
             }
         }
         let (number, empty) = (vat.number, vat.inbox.is_empty());
-        let nothing_left = empty
-            && !rows_left
-            && objects.is_empty()
-            && self.undecided(number, 0).is_empty();
+        let nothing_left =
+            empty && !rows_left && objects.is_empty() && self.undecided(number, 0).is_empty();
         if nothing_left {
             self.vats.remove(&id);
             return Ok(());
@@ -956,7 +966,15 @@ impl Serial {
     fn ask_to_clean(&mut self, id: VatId) {
         let place = self.place();
         let what = What::Other(Box::new(Other::Clean));
-        self.put(id, place, Time::ZERO, what, For::Nobody, Sort::Plain, Vec::new());
+        self.put(
+            id,
+            place,
+            Time::ZERO,
+            what,
+            For::Nobody,
+            Sort::Plain,
+            Vec::new(),
+        );
     }
 
     fn clean(&mut self, id: VatId, rows_left: bool) -> Step {
@@ -1145,7 +1163,15 @@ impl Serial {
                 resolution,
             }));
             let holds = vec![Reference::Promise(promise)];
-            self.put(vat, place, time, what, For::Nobody, Sort::News(promise), holds);
+            self.put(
+                vat,
+                place,
+                time,
+                what,
+                For::Nobody,
+                Sort::News(promise),
+                holds,
+            );
         }
     }
 
@@ -1163,7 +1189,15 @@ impl Serial {
                 counted,
             }));
             let sort = Sort::Dropped(object.number);
-            self.put(object.vat, place, Time::ZERO, what, For::Nobody, sort, Vec::new());
+            self.put(
+                object.vat,
+                place,
+                Time::ZERO,
+                what,
+                For::Nobody,
+                sort,
+                Vec::new(),
+            );
         }
     }
 }
