@@ -14,7 +14,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crankcase_vat::Seq;
+use crankcase_vat::{Seq, mutant};
 use fjall::PersistMode;
 
 use crate::activity_hash::{ActivityHash, HashChain, window_start_before};
@@ -165,7 +165,9 @@ impl Committer {
             });
         let hash = self.chain.hash();
         self.groups += 1;
-        if let Err(source) = self.store(group, hash) {
+        if let Err(source) = self.store(group, hash)
+            && !mutant("failed-sync-is-forgiven")
+        {
             self.stopped = true;
             return Err(CommitError::Indeterminate {
                 first,
@@ -270,7 +272,10 @@ impl Committer {
             return Err(CommitError::Stopped);
         }
         let needed = window_start_before(self.shared.checkpoint().next()).next();
-        let bound = floor.min(needed);
+        let bound = match mutant("retention-drops-what-recovery-needs") {
+            false => floor.min(needed),
+            true => self.shared.durable(),
+        };
         let cursor = self.shared.first_retained();
         match &self.store {
             LogStore::Memory(memory) => {
@@ -368,7 +373,9 @@ impl Committer {
         };
         if let LogStore::Disk { log, witness } = &mut self.store {
             log.db.persist(PersistMode::SyncData).map_err(fjall_to_io)?;
-            witness.write(&testimony)?;
+            if !mutant("witness-lags-behind-a-clean-end") {
+                witness.write(&testimony)?;
+            }
             witness.sync()?;
         }
         Ok(())

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use crankcase_vat::Seq;
+use crankcase_vat::{Seq, mutant};
 
 use crate::activity_hash::{ActivityHash, HashChain, ends_window};
 use crate::checkpointer::{CheckpointRow, stored_checkpoint};
@@ -77,6 +77,9 @@ pub(crate) const CASES: [(Position, Tail, Promise, Action); 12] = [
 ];
 
 pub(crate) fn decide(position: Position, tail: Tail, promise: Promise) -> Action {
+    if tail == Tail::Holed && mutant("hole-is-taken-for-a-torn-tail") {
+        return Action::CutOff;
+    }
     CASES
         .iter()
         .find(|(p, t, q, _)| (*p, *t, *q) == (position, tail, promise))
@@ -395,7 +398,7 @@ impl<'a> OrderCheck<'a> {
                 edges.insert(seq, hash);
             },
         );
-        if self.chain.hash() != header.hash {
+        if self.chain.hash() != header.hash && !mutant("hashes-are-not-looked-at") {
             return Err(Damage::new(
                 "the activity hash stored with the group is not that of the records",
                 format!("the group at {first}"),
@@ -453,7 +456,11 @@ impl<'a> OrderCheck<'a> {
     /// The newest group reaches the witness, as far as that was promised.
     pub(crate) fn reaches_witness(&self) -> Result<(), Damage> {
         match self.witness {
-            Some(witness) if self.last < witness.last && promise_of(witness) == Promise::Kept => {
+            Some(witness)
+                if self.last < witness.last
+                    && promise_of(witness) == Promise::Kept
+                    && !mutant("witness-is-not-heard") =>
+            {
                 Err(Damage::new(
                     format!(
                         "acknowledged groups are missing: the witness saw {} and the last record found is {}",

@@ -1,6 +1,6 @@
 //! Checks everything that is stored, not only what recovery reads.
 
-use crankcase_vat::Seq;
+use crankcase_vat::{Seq, mutant};
 
 use crate::activity_hash::{ActivityHash, HashChain};
 use crate::digest::TablesDigest;
@@ -150,7 +150,8 @@ impl PrivateCopy {
             rows += 1;
         }
         let kept = snapshot.row();
-        if (kept.digest, kept.rows) != (digest, rows) {
+        let same = (kept.digest, kept.rows) == (digest, rows);
+        if !same && !mutant("digest-is-not-looked-at") {
             return Err(Damage::new(
                 format!(
                     "the {rows} rows are not the {} that the checkpoint at {} left",

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, PoisonError};
 
 use crankcase_journal::{CloseError, Committer, Durable, Group};
-use crankcase_vat::{Outcome, Seq};
+use crankcase_vat::{Outcome, Seq, mutant};
 
 use crate::error::Poison;
 use crate::parts::Parts;
@@ -94,6 +94,11 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut committer: Committe
 
 fn commit(parts: &Parts, committer: &mut Committer, group: &mut Group) -> Option<Durable> {
     let poisoned = parts.poison.get().cloned();
+    if mutant("tickets-settle-before-the-sync") {
+        for release in parts.in_commit().drain(..) {
+            parts.call_back(release.cell.settle(Arc::new(release.outcomes)));
+        }
+    }
     let before = committer.syncs();
     let committed = match poisoned {
         Some(poison) => Err(poison),

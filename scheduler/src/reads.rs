@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crankcase_vat::{Body, DecodeError, Interface, Ref, Vat, VatId};
+use crankcase_vat::{Body, DecodeError, Interface, Ref, Vat, VatId, mutant};
 
 use crate::engine::asked;
 use crate::error::{ReadError, WaitError};
@@ -28,7 +28,11 @@ impl Kernel {
         let settled = Arc::clone(&cell);
         let found = self.engine().ask(move |sequencer| {
             let found = look(sequencer);
-            sequencer.settle_when_released(settled);
+            if mutant("reads-are-answered-before-the-sync") {
+                drop(settled.settle(Arc::default()));
+            } else {
+                sequencer.settle_when_released(settled);
+            }
             found
         });
         Ticket::new(cell, asked(self.engine()), |_| ()).wait()?;

@@ -20,6 +20,7 @@ use crate::held::Held;
 use crate::ids::{CrankNumber, DeliveryId, ObjectId, PromiseId, Time, VatId, VatNumber};
 use crate::limits::{Limits, is_name};
 use crate::live::Progress;
+use crate::mutants::mutant;
 use crate::payload::{Payload, PayloadError, decode, encode_into};
 use crate::record::Act;
 use crate::record::act::{KEPT, write_send_head, write_spawn_head, write_watch_head};
@@ -276,6 +277,9 @@ impl<'a> Crank<'a> {
                 let mut hasher = blake3::Hasher::new_keyed(&self.shared.seed);
                 hasher.update(&self.id.to_bytes());
                 hasher.update(&self.number.get().to_be_bytes());
+                if mutant("random-differs-from-run-to-run") {
+                    hasher.update(format!("{:?}", std::thread::current().id()).as_bytes());
+                }
                 hasher.finalize_xof()
             })
             .fill(out);
@@ -568,7 +572,8 @@ impl<'a> Crank<'a> {
     /// Ends the vat with this crank. Nothing may be done with the crank afterwards; what was sent
     /// in committed cranks is delivered all the same.
     pub fn exit(&self, exit: Exit) {
-        if exit == Exit::Failure || self.exit.get().is_none() {
+        let wins = exit == Exit::Failure && !mutant("first-exit-wins");
+        if wins || self.exit.get().is_none() {
             self.exit.set(Some(exit));
         }
     }
@@ -855,7 +860,8 @@ impl<'a> Crank<'a> {
     /// Whether the vat has a reference to something that it did not make in this crank.
     #[inline(always)]
     fn may_use(&self, reference: &Reference, gathered: &Gathered) -> bool {
-        self.held.contains(reference)
+        mutant("any-reference-is-good")
+            || self.held.contains(reference)
             || self.came.contains(reference)
             || gathered.read.contains(reference)
     }
@@ -989,6 +995,9 @@ impl<'a> Crank<'a> {
     #[inline]
     fn check_limits(&self, gathered: &Gathered) {
         let limits = &self.shared.limits;
+        if mutant("limits-are-not-looked-at") {
+            return;
+        }
         if gathered.calls > limits.calls {
             self.doom(Cause::Limit, "calls", || {
                 format!("one crank may make {} calls", limits.calls)

@@ -26,6 +26,7 @@ mod key;
 mod kind_shape;
 mod limits;
 mod live;
+mod mutants;
 mod payload;
 pub mod record;
 mod reference;
@@ -53,6 +54,8 @@ pub use interface::{Any, Callee, Client, Interface, Nameless};
 pub use kind_shape::{KindShape, PartWriter, ShapeChanged, ShapeWriter};
 pub use limits::{Limits, is_name};
 pub use live::{Finished, LiveVat, Progress, StoreUnread, Stored, Workspace};
+#[doc(hidden)]
+pub use mutants::mutant;
 pub use payload::{Outcome, Payload, PayloadError};
 pub use reference::{Promise, Promised, Ref, Reference, Slot, Target, each_reference, sole_body};
 pub use rejection::{Cause, Refusal, Rejection};

@@ -17,6 +17,7 @@ use crate::crank::{Crank, Exit, Gathered, Shared, each_own_object};
 use crate::delivery::{Delivery, Other, RecordBytes, What};
 use crate::held::Held;
 use crate::ids::{CrankNumber, PromiseId, Time, VatId, VatNumber};
+use crate::mutants::mutant;
 use crate::record::{Act, CrankEnd, CrankRecord, VatEnd};
 use crate::reference::{Reference, Slot, check_depth, put_slots, replaced};
 use crate::rejection::{Cause, Rejection};
@@ -299,7 +300,8 @@ impl LiveVat {
                     None,
                 ) => self.settle(space, *promise, resolution),
                 (Other::Dropped { object, counted }, None)
-                    if self.given_away.get(object) > Some(counted) =>
+                    if self.given_away.get(object) > Some(counted)
+                        && !mutant("re-exported-object-is-dropped") =>
                 {
                     Ok(End::NOTHING)
                 }
@@ -385,6 +387,7 @@ impl LiveVat {
         }));
         let done = match ran {
             Ok(done) => done,
+            Err(panic) if mutant("panic-escapes") => std::panic::resume_unwind(panic),
             Err(panic) => {
                 space.note = Some(panic_text(&*panic));
                 // The payload's own drop is user code, and may panic again.
@@ -443,6 +446,9 @@ impl LiveVat {
                     false => Cause::NotStarted,
                 };
                 let ends = exited || !self.started;
+                if mutant("abandoned-crank-writes") {
+                    Self::write_rows(space);
+                }
                 space.gathered.writes.clear();
                 let rows_left = ends && self.rows_left(space)?;
                 let vat = self.end_of(ends, cause, rows_left);
@@ -566,7 +572,9 @@ impl LiveVat {
 
     #[cold]
     fn abandon(&mut self, space: &mut Workspace, vat_ended: bool) {
-        self.value_dropped();
+        if !mutant("abandoned-crank-keeps-its-value") {
+            self.value_dropped();
+        }
         space.gathered.fresh.clear();
         if vat_ended {
             for held in self.held.list() {
@@ -600,7 +608,8 @@ impl LiveVat {
             return Ok(End::NOTHING);
         }
         let mut rewritten = None;
-        if let Some(slots) = replaced(&self.slots, promise, &by)
+        if !mutant("kept-promise-stays-one")
+            && let Some(slots) = replaced(&self.slots, promise, &by)
             && let Ok(body) = Body::read(&self.encoded)
         {
             let (mut encoded, mut held) = (Vec::new(), Held::default());
@@ -715,7 +724,8 @@ impl LiveVat {
         }
         // What was sent by a crank that was abandoned was not.
         let sent = match end {
-            End::Abandoned(..) => &[][..],
+            End::Abandoned(..) if !mutant("abandoned-crank-sends") => &[][..],
+            End::Abandoned(..) => &space.gathered.acts[..],
             End::Committed { .. } | End::Cleaned { .. } => &space.gathered.acts[..],
         };
         let end = match end {

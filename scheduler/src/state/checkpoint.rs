@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crankcase_journal::{ReadError, RowBatch, TableSnapshot};
 use crankcase_vat::codec::{Reader, put_varint};
-use crankcase_vat::{DecodeError, DeliveryId, PromiseId, Seq, VatId};
+use crankcase_vat::{DecodeError, DeliveryId, PromiseId, Seq, VatId, mutant};
 
 use super::counts::Count;
 use super::inbox::{CHUNK, decode_chunk};
@@ -393,7 +393,11 @@ impl State {
             for waiting in deliveries.into_iter().skip(consumed as usize) {
                 entry.push_waiting(waiting);
                 self.waiting += 1;
-                turns.push((waiting.place, waiting.delivery, slot));
+                let place = match mutant("place-is-stale-after-a-restart") {
+                    false => waiting.place,
+                    true => waiting.delivery,
+                };
+                turns.push((place, waiting.delivery, slot));
             }
             entry.stored_tail = entry.head() + entry.waiting_count();
         }

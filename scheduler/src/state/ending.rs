@@ -6,7 +6,7 @@
 //! rejected. Each step is a delivery in its own inbox, so all of it has places in the order, and
 //! goes on where it was after a restart. Rows that hold nothing are swept beside the order.
 
-use crankcase_vat::{Cause, Rejection, Time, VatId};
+use crankcase_vat::{Cause, Rejection, Time, VatId, mutant};
 
 use super::vats::Ended;
 use super::{Contradiction, Delivered, Effect, Item, Remains, Slot, State, Waiting, Wanted};
@@ -64,6 +64,9 @@ impl State {
             .undecided_by(number, ended.promises_from, AT_ONCE)
             .collect();
         for promise in &orphans {
+            if mutant("orphans-wait-for-ever") {
+                break;
+            }
             self.reject_promise(*promise, decider_ended(id));
         }
         let counts_left = self.counts.forget(id, AT_ONCE);
@@ -77,7 +80,8 @@ impl State {
             promises_from,
             ..ended
         });
-        if rows_left || counts_left || orphans.len() == AT_ONCE {
+        let more = rows_left || counts_left || orphans.len() == AT_ONCE;
+        if more && !mutant("clean-up-stops-after-a-step") {
             self.ask_to_clean(slot, effects);
         } else {
             self.remove_vat(slot, effects);

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record};
 use crankcase_vat::{
     CrankNumber, DecodeError, DeliveryHead, DeliveryId, Outcome, Payload, PromiseId, Reference,
-    Seq, Span, Time, VatId, VatNumber,
+    Seq, Span, Time, VatId, VatNumber, mutant,
 };
 
 pub(crate) use audit::Audit;
@@ -318,7 +318,9 @@ impl State {
             }
             self.turns.pop_front();
             if let Some(OpenRun { left: Some(left) }) = &mut self.run {
-                *left = left.saturating_sub(1);
+                if !mutant("budget-is-not-spent") {
+                    *left = left.saturating_sub(1);
+                }
             }
         }
         let entry = self.vats.touch(slot);
@@ -500,6 +502,7 @@ impl State {
                 }
                 Act::Keep { what, times } => self.keep(record.vat, &what, times)?,
                 Act::LetGo { what, times } => self.let_go(record.vat, &what, times)?,
+                Act::Took { .. } if mutant("delivered-reference-stays-counted") => {}
                 Act::Took { what, times } => self.off_the_way(&what, times)?,
                 Act::Spawn { .. }
                 | Act::Forget { .. }

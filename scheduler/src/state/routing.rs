@@ -2,7 +2,7 @@
 
 use crankcase_vat::{
     Body, Cause, CrankNumber, DeliveryHead, DeliveryId, ObjectId, Outcome, PromiseId, Reference,
-    Rejection, Resolution, Slot as Reach, Span, VatId,
+    Rejection, Resolution, Slot as Reach, Span, VatId, mutant,
 };
 
 use super::promises::{Decider, Leads};
@@ -246,6 +246,7 @@ impl State {
         match sent.wanted {
             Wanted::No => {}
             Wanted::ByHost => self.answer(sent.delivery, Err(why), effects),
+            Wanted::ByPromise if mutant("message-to-the-dead-is-swallowed") => {}
             Wanted::ByPromise => self.reject_what_waits_for(sent.delivery, &why),
         }
         Ok(())

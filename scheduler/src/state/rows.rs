@@ -19,7 +19,7 @@
 
 use crankcase_vat::codec::{Reader, put_bytes, put_varint};
 use crankcase_vat::{
-    CrankNumber, DecodeError, ObjectId, Progress, Reference, Slot, Time, VatId, VatNumber,
+    CrankNumber, DecodeError, ObjectId, Progress, Reference, Slot, Time, VatId, VatNumber, mutant,
 };
 
 use super::vats::Ended;
@@ -105,7 +105,11 @@ impl VatRow {
         put_varint(&mut out, u64::from(self.kind));
         put_varint(&mut out, self.progress.crank.get());
         put_varint(&mut out, self.progress.spawned);
-        put_varint(&mut out, self.progress.promised);
+        let promised = match mutant("numbers-are-given-twice-after-a-restart") {
+            false => self.progress.promised,
+            true => 0,
+        };
+        put_varint(&mut out, promised);
         put_varint(&mut out, self.progress.objects);
         put_varint(&mut out, self.progress.now.get());
         match self.ended {

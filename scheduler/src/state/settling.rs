@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crankcase_vat::{
     Body, Cause, CrankNumber, DeliveryId, ObjectId, PromiseId, Reference, Rejection, Resolution,
-    Seq, Slot as Reach, Time, VatId,
+    Seq, Slot as Reach, Time, VatId, mutant,
 };
 
 use super::promises::{Holder, Leads};
@@ -422,7 +422,7 @@ impl State {
             && let Some(Reach::Promise(next)) = body.sole_slot()
         {
             match self.promises.follow(next) {
-                Leads::Open(end) if end == promise => {
+                Leads::Open(end) if end == promise && !mutant("circle-is-not-seen") => {
                     let why = format!("promise {promise} would follow itself");
                     let why = Rejection::with_cause(Cause::Cycle, "cycle", why);
                     resolution = Resolution::Rejected(why).to_bytes().into();
@@ -450,9 +450,15 @@ impl State {
             if let Some(Fate::Open { waiters: more, .. }) =
                 self.promises.touch(end).map(|entry| &mut entry.fate)
             {
-                more.extend(waiters);
+                if !mutant("forwarded-queue-is-lost") {
+                    more.extend(waiters);
+                }
             }
             return Ok(());
+        }
+        let mut waiters = waiters;
+        if mutant("promise-queue-turns-round") {
+            waiters = waiters.into_iter().rev().collect();
         }
         for waiter in waiters {
             self.send_on(promise, &read, waiter, effects)?;
@@ -555,6 +561,9 @@ impl State {
         let Some(holder) = entry.holder_mut(vat).filter(|holder| !holder.told) else {
             return;
         };
+        if mutant("keeper-is-not-told") {
+            return;
+        }
         holder.told = true;
         // The vat may let go of it before it hears, and then a restart must find what it came to.
         entry.on_the_way += 1;

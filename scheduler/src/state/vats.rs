@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crankcase_vat::{DeliveryId, Progress, VatId, VatNumber};
+use crankcase_vat::{DeliveryId, Progress, VatId, VatNumber, mutant};
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
@@ -182,6 +182,9 @@ impl VatEntry {
         let value = value.map(Into::into);
         let rows = &mut self.hot().rows;
         match rows.get_mut(key) {
+            Some(_) if value.is_none() && mutant("row-not-born-in-its-epoch-vanishes") => {
+                rows.remove(key);
+            }
             Some(row) => *row = value,
             None => {
                 rows.insert(key.into(), value);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crankcase::{CloseError, Ref, RunError, SendError, WaitError};
+use crankcase::{CloseError, CommitOrder, Ref, RunError, SendError, WaitError};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::disk::FailingDisk;
 use crankcase_tests::host::said;
-use crankcase_tests::{Host, PATIENCE, Said, Scratch, Shape, Step, in_every_shape};
+use crankcase_tests::{Actor, Host, PATIENCE, Said, Scratch, Shape, Step, in_every_shape};
 
 fn open(shape: Shape, scratch: &Scratch, disk: &Arc<FailingDisk>) -> Host {
     let disk: Arc<dyn crankcase_journal::Faults> = Arc::<FailingDisk>::clone(disk);
@@ -183,6 +183,40 @@ fn a_failure_under_load_fails_every_open_ticket() {
         }
         host.close();
     });
+}
+
+/// Many messages are on their way when the disk fails, and somebody reads all the time. What was read
+/// must be there afterwards, like what a ticket told.
+#[test]
+fn a_read_never_shows_what_a_failed_write_takes_away() {
+    for workers in [1, 4] {
+        let shape = Shape {
+            order: CommitOrder::Completion,
+            workers,
+        };
+        let (scratch, disk) = (Scratch::new(), FailingDisk::new());
+        let host = open(shape, &scratch, &disk);
+        let vat = host.actor();
+        host.idle();
+        disk.group_write.store(disk.groups() + 3, Ordering::SeqCst);
+        let mut read = 0;
+        for _ in 0..10_000 {
+            if host.tell(vat, &[Step::Add(1)]).is_err() {
+                break;
+            }
+            match host.read(vat, |actor: &Actor| actor.count) {
+                Ok(count) => read = count,
+                Err(_) => break,
+            }
+        }
+        assert!(host.stats().poison.is_some(), "the disk has failed");
+        drop(host);
+        let host = shape.open(scratch.dir());
+        host.idle();
+        let count = host.look(vat).count;
+        assert!(count >= read, "{read} was read, and {count} is there");
+        host.close();
+    }
 }
 
 #[test]
