@@ -108,7 +108,7 @@ pub fn round(comparison: Comparison, seed: u64, programs: u32) -> Figures {
     let compared = match comparison {
         Comparison::Dispatch => {
             let four = [1usize, 2, 3, 8].map(|workers| settings(proptest::prelude::Just(workers)));
-            let made_up = (program(Trouble::Reopenings, 14), four);
+            let made_up = (program(Trouble::Reopenings, 24), four);
             runner
                 .run(&made_up, |(program, settings)| {
                     note(guarded(|| in_dispatch_order(&program, settings))?);
@@ -118,7 +118,7 @@ pub fn round(comparison: Comparison, seed: u64, programs: u32) -> Figures {
         }
         Comparison::Completion => {
             let workers = proptest::sample::select(vec![1usize, 2, 3, 8]);
-            let made_up = (program(Trouble::Reopenings, 20), settings(workers));
+            let made_up = (program(Trouble::Reopenings, 30), settings(workers));
             runner
                 .run(&made_up, |(program, settings)| {
                     note(guarded(|| {
@@ -132,7 +132,7 @@ pub fn round(comparison: Comparison, seed: u64, programs: u32) -> Figures {
             let workers = proptest::sample::select(vec![1usize, 2, 3]);
             let order =
                 proptest::sample::select(vec![CommitOrder::Completion, CommitOrder::Dispatch]);
-            let made_up = (program(Trouble::Crashes, 24), settings(workers), order);
+            let made_up = (program(Trouble::Crashes, 30), settings(workers), order);
             runner
                 .run(&made_up, |(program, settings, order)| {
                     note(guarded(|| one(order, &program, settings))?);

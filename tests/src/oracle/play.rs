@@ -206,7 +206,7 @@ impl Host<'_> {
 
     fn thing(&self, number: u8) -> Option<Promise> {
         let count = self.things.len();
-        (count > 0).then(|| self.things[usize::from(number) % count].clone())
+        (count > 0).then(|| self.things[count - 1 - usize::from(number) % count].clone())
     }
 
     fn call(&mut self, script: &Script, with: &[u8]) -> Call {
@@ -247,6 +247,10 @@ impl Host<'_> {
             }
             Deed::Forget(request) => {
                 let _ = self.kernel().forget(&format!("request {request}"))?;
+                if self.order == CommitOrder::Dispatch {
+                    // The id is free once that has its place.
+                    self.run(Some(0))?;
+                }
                 self.requests.remove(request);
             }
             Deed::Batch(parts) => {
@@ -323,9 +327,7 @@ impl Host<'_> {
                 script: script.clone(),
                 with: Vec::new(),
             };
-            // What is at hand: `me` and `this`, what is kept (six at most), and the new one; the
-            // last is at a place that the maker alone knows, so several are tried.
-            let answer = Word::Answer(Value::Things((0..9).collect()));
+            let answer = Word::Answer(Value::Thing(0));
             let call = self.call(&vec![spawn, answer], &[]);
             return self.send(maker, call, None);
         }

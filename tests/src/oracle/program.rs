@@ -94,14 +94,19 @@ impl fmt::Debug for Program {
     }
 }
 
+/// What came to hand last, more often than anything else.
+fn thing() -> impl Strategy<Value = u8> + Clone {
+    prop_oneof![1 => 0u8..3, 1 => any::<u8>()]
+}
+
 fn things() -> impl Strategy<Value = Vec<u8>> + Clone {
-    vec(any::<u8>(), 0..3)
+    vec(thing(), 0..3)
 }
 
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         1 => any::<u8>().prop_map(Value::Number),
-        3 => any::<u8>().prop_map(Value::Thing),
+        3 => thing().prop_map(Value::Thing),
         2 => things().prop_map(Value::Things),
     ]
 }
@@ -119,10 +124,10 @@ fn alone() -> impl Strategy<Value = Word> {
         1 => (any::<u8>(), value()).prop_map(|(which, value)| Word::Usurp(which, value)),
         2 => things().prop_map(Word::Join),
         2 => things().prop_map(Word::Race),
-        8 => any::<u8>().prop_map(Word::Keep),
+        8 => thing().prop_map(Word::Keep),
         4 => any::<u8>().prop_map(Word::Forget),
         5 => (few.clone(), things()).prop_map(|(key, things)| Word::Store(key, things)),
-        1 => (many.clone(), any::<u8>()).prop_map(|(count, thing)| Word::StoreMany(count, thing)),
+        1 => (many.clone(), thing()).prop_map(|(count, thing)| Word::StoreMany(count, thing)),
         4 => few.clone().prop_map(Word::Load),
         3 => few.clone().prop_map(Word::Erase),
         1 => Just(Word::LoadAll),
@@ -131,13 +136,13 @@ fn alone() -> impl Strategy<Value = Word> {
         2 => (few, any::<bool>()).prop_map(|(from, back)| Word::Scan(from, back)),
         5 => things().prop_map(Word::Object),
         1 => many.prop_map(Word::Objects),
-        2 => (any::<u8>(), things()).prop_map(|(which, things)| Word::SetObject(which, things)),
-        2 => any::<u8>().prop_map(Word::Remove),
+        2 => (thing(), things()).prop_map(|(which, things)| Word::SetObject(which, things)),
+        2 => thing().prop_map(Word::Remove),
         6 => value().prop_map(Word::Answer),
         1 => Just(Word::Refuse),
         1 => Just(Word::Decline),
         1 => Just(Word::Panic),
-        1 => Just(Word::Exit),
+        2 => Just(Word::Exit),
         1 => Just(Word::Fail),
         1 => any::<u8>().prop_map(Word::Forge),
         2 => Just(Word::Chance),
@@ -149,8 +154,8 @@ fn script(depth: u32) -> BoxedStrategy<Script> {
         return vec(alone(), 0..4).boxed();
     }
     let inner = || script(depth - 1);
-    let send = (any::<u8>(), inner(), things());
-    let watch = (any::<u8>(), inner(), things());
+    let send = (thing(), inner(), things());
+    let watch = (thing(), inner(), things());
     let spawn = (any::<bool>(), inner(), things());
     let word = prop_oneof![
         6 => alone(),
@@ -177,7 +182,7 @@ fn deed(trouble: Trouble) -> impl Strategy<Value = Deed> {
         Trouble::Reopenings => (0u8..1, 1),
     };
     let request = prop_oneof![3 => Just(None), 1 => (0u8..4).prop_map(Some)];
-    let send = (any::<u8>(), script(2), things(), request);
+    let send = (thing(), script(2), things(), request);
     prop_oneof![
         3 => (any::<bool>(), script(1)).prop_map(|(newer, script)| Deed::Spawn { newer, script }),
         12 => send.prop_map(|(to, script, with, request)| Deed::Send { to, script, with, request }),
@@ -189,9 +194,9 @@ fn deed(trouble: Trouble) -> impl Strategy<Value = Deed> {
         1 => any::<u8>().prop_map(Deed::Hold),
         1 => any::<u8>().prop_map(Deed::Release),
         1 => any::<u8>().prop_map(Deed::Tick),
-        2 => any::<u8>().prop_map(Deed::Run),
+        4 => prop_oneof![3 => 0u8..6, 1 => any::<u8>()].prop_map(Deed::Run),
         4 => Just(Deed::Idle),
-        1 => Just(Deed::Reopen),
+        2 => Just(Deed::Reopen),
         crashes => (crash, any::<bool>()).prop_map(move |(group, written)| match trouble {
             Trouble::Crashes => Deed::Crash { group, written },
             Trouble::Reopenings => Deed::Reopen,
@@ -205,7 +210,7 @@ pub fn program(trouble: Trouble, deeds: usize) -> impl Strategy<Value = Program>
         newer: true,
         script,
     });
-    let parts = (vec(spawn, 1..4), vec(deed(trouble), 1..deeds));
+    let parts = (vec(spawn, 2..5), vec(deed(trouble), 1..deeds));
     parts.prop_map(|(mut deeds, more)| {
         deeds.push(Deed::Idle);
         deeds.extend(more);

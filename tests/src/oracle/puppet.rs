@@ -9,8 +9,9 @@ use crankcase::raw::{Crank, Message, Notice, Object, Vat, join, race};
 use crankcase::{Answer, Exit, Outcome, Payload, Promise, Ref, Rejection, VatId, VatNumber};
 use serde::{Deserialize, Serialize};
 
-/// One thing that a puppet does. A number stands for a reference that it has at hand: `me`, what
-/// came with the delivery, what its state keeps, what it made or read in this crank.
+/// One thing that a puppet does. A number stands for a reference that it has at hand, counted from
+/// the last: what it made or read in this crank, what came with the delivery, what its state keeps,
+/// `me`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
     /// A message to what is at hand, with references; its promise comes to hand.
@@ -170,8 +171,10 @@ struct Hand<'a, 'c> {
 }
 
 impl Hand<'_, '_> {
+    /// Counted from what came to hand last.
     fn at(&self, number: u8) -> &Promise {
-        &self.things[usize::from(number) % self.things.len()]
+        let count = self.things.len();
+        &self.things[count - 1 - usize::from(number) % count]
     }
 
     fn all(&self, numbers: &[u8]) -> Vec<Promise> {
@@ -246,10 +249,10 @@ impl<const VERSION: u32> Puppet<VERSION> {
     }
 
     fn perform(&mut self, cx: &Crank<'_>, call: Call, more: Vec<Promise>) -> Answer {
-        let mut things = vec![cx.me().into(), cx.this().into()];
-        things.extend(call.with);
-        things.extend(more);
+        let mut things: Vec<Promise> = vec![cx.me().into(), cx.this().into()];
         things.extend(self.kept.iter().cloned());
+        things.extend(more);
+        things.extend(call.with);
         for thing in &things {
             self.look(thing);
         }
