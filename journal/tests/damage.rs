@@ -10,8 +10,8 @@ use crankcase_journal::{Group, OpenError, Opened, PrivateCopy, ReadError, RowBat
 use crankcase_vat::Seq;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use harness::{
-    FRESH, Scratch, check_records, commit, edit, files_below, flip, offset_of, record, settings,
-    thirty,
+    FRESH, Scratch, batch_around, check_records, commit, edit, files_below, flip, offset_of,
+    record, settings, thirty,
 };
 
 const LARGE_RECORD_BYTES: usize = 4 << 20;
@@ -250,6 +250,31 @@ fn another_history_under_the_same_witness() {
     fs::remove_dir_all(scratch.dir().join("log")).unwrap();
     harness::copy_folder(&other.dir().join("log"), &scratch.dir().join("log"));
     scratch.check_refused("not those that the witness saw");
+}
+
+#[test]
+fn one_group_of_another_history_among_those_that_the_witness_saw() {
+    let (scratch, other) = (thirty(), Scratch::new());
+    let mut journal = other.open();
+    let mut group = Group::new();
+    for seq in 1..=30 {
+        let said = record(seq);
+        let said = if seq == 8 { said.to_uppercase() } else { said };
+        group.push(said.as_bytes());
+        if seq % 3 == 0 {
+            journal.committer.commit(&mut group).unwrap();
+            group.reset(Seq::new(seq + 1));
+        }
+    }
+    close(journal);
+    let (file, foreign) = (scratch.log_file("log"), other.log_file("log"));
+    let (start, end) = batch_around(&file, record(8).as_bytes());
+    let foreign = fs::read(foreign).unwrap();
+    edit(&file, |bytes| {
+        bytes[start..end].copy_from_slice(&foreign[start..end])
+    });
+    // The batch is whole, and so is the group in it. Only the hash of the order tells.
+    scratch.check_refused("the activity hash");
 }
 
 #[test]

@@ -14,21 +14,9 @@ use crankcase_journal::{
 };
 use crankcase_vat::Seq;
 use harness::{
-    Scratch, check_records, commit, edit, flip, holds, offset_of, record, settings, thirty, without,
+    Scratch, batch_around, check_records, commit, edit, flip, holds, offset_of, record, settings,
+    thirty, without,
 };
-
-/// Where the batch that holds `needle` begins and ends in fjall's log.
-fn batch_around(file: &std::path::Path, needle: &[u8]) -> (usize, usize) {
-    let bytes = fs::read(file).unwrap();
-    let at = offset_of(file, needle);
-    let trailer = |window: &[u8]| window == b"FJL\x03";
-    let start = bytes[..at]
-        .windows(4)
-        .rposition(trailer)
-        .map_or(0, |before| before + 4);
-    let end = at + bytes[at..].windows(4).position(trailer).unwrap() + 4;
-    (start, end)
-}
 
 /// Thirty acknowledged records, and behind them a batch with a hole that never reached the disk.
 fn torn() -> Scratch {

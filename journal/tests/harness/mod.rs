@@ -182,6 +182,20 @@ pub(crate) fn holds(file: &Path, needle: &[u8]) -> bool {
         .any(|window| window == needle)
 }
 
+/// Where the batch that holds `needle` begins and ends in fjall's log.
+#[track_caller]
+pub(crate) fn batch_around(file: &Path, needle: &[u8]) -> (usize, usize) {
+    let bytes = fs::read(file).unwrap();
+    let at = offset_of(file, needle);
+    let trailer = |window: &[u8]| window == b"FJL\x03";
+    let start = bytes[..at]
+        .windows(4)
+        .rposition(trailer)
+        .map_or(0, |before| before + 4);
+    let end = at + bytes[at..].windows(4).position(trailer).unwrap() + 4;
+    (start, end)
+}
+
 pub(crate) fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(file).unwrap();
     change(&mut bytes);
