@@ -481,6 +481,7 @@ impl Host<'_> {
             *ask = Ask::Gone;
         }
         self.echoes.clear();
+        self.settings = self.settings.turned();
         self.disk = FailingDisk::new();
         let disk = Arc::clone(&self.disk);
         self.kernel = Some(open(self.order, &self.settings, &dir, disk));

@@ -81,6 +81,27 @@ pub struct Settings {
     pub drops: bool,
 }
 
+impl Settings {
+    /// What a kernel that is opened again has instead: what was scarce is plenty, and the other way
+    /// round.
+    #[must_use]
+    pub const fn turned(self) -> Self {
+        const fn turn(what: usize, scarce: usize, plenty: usize) -> usize {
+            if what <= scarce { plenty } else { scarce }
+        }
+        Self {
+            workers: self.workers,
+            checkpoint_records: turn(self.checkpoint_records as usize, 3, 1_000_000) as u64,
+            vats_in_memory: turn(self.vats_in_memory, 3, 1_000_000),
+            store_cache_bytes: turn(self.store_cache_bytes, 0, 1 << 20),
+            inbox_bytes: turn(self.inbox_bytes, 300, 1 << 20),
+            group_bytes: turn(self.group_bytes, 1, 1 << 17),
+            reorder_records: turn(self.reorder_records, 4, 4096),
+            drops: self.drops,
+        }
+    }
+}
+
 /// A program.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Program {
