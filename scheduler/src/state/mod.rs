@@ -317,10 +317,10 @@ impl State {
                 return Err(Contradiction::NotItsTurn { vat });
             }
             self.turns.pop_front();
-            if let Some(OpenRun { left: Some(left) }) = &mut self.run {
-                if !mutant("budget-is-not-spent") {
-                    *left = left.saturating_sub(1);
-                }
+            if let Some(OpenRun { left: Some(left) }) = &mut self.run
+                && !mutant("budget-is-not-spent")
+            {
+                *left = left.saturating_sub(1);
             }
         }
         let entry = self.vats.touch(slot);

@@ -450,10 +450,9 @@ impl State {
         if let Some(end) = leads_to {
             if let Some(Fate::Open { waiters: more, .. }) =
                 self.promises.touch(end).map(|entry| &mut entry.fate)
+                && !mutant("forwarded-queue-is-lost")
             {
-                if !mutant("forwarded-queue-is-lost") {
-                    more.extend(waiters);
-                }
+                more.extend(waiters);
             }
             return Ok(());
         }

@@ -142,6 +142,7 @@ fn alone() -> impl Strategy<Value = Word> {
         1 => many.clone().prop_map(Word::Promises),
         8 => (any::<u8>(), value()).prop_map(|(own, value)| Word::Fulfil(own, value)),
         2 => any::<u8>().prop_map(Word::Reject),
+        1 => (1u8..4).prop_map(Word::Circle),
         1 => (any::<u8>(), value()).prop_map(|(which, value)| Word::Usurp(which, value)),
         2 => things().prop_map(Word::Join),
         2 => things().prop_map(Word::Race),

@@ -31,6 +31,8 @@ pub enum Word {
     Fulfil(u8, Value),
     /// One of its own promises is rejected.
     Reject(u8),
+    /// As many promises of its own, each of which comes to the next, and the last to the first.
+    Circle(u8),
     /// A promise at hand comes to that, whether it may decide it or not.
     Usurp(u8, Value),
     /// Watches what is at hand; the promise of the watch comes to hand.
@@ -294,6 +296,13 @@ impl<const VERSION: u32> Puppet<VERSION> {
                 if let Some(promise) = self.take_own(*which) {
                     cx.reject(&promise, Rejection::new("rejected", "on purpose"));
                 }
+            }
+            Word::Circle(count) => {
+                let circle: Vec<_> = (0..*count).map(|_| cx.promise()).collect();
+                for (promise, next) in circle.iter().zip(circle.iter().cycle().skip(1)) {
+                    cx.fulfil(promise, next);
+                }
+                hand.things.extend(circle.into_iter().next());
             }
             Word::Usurp(which, value) => hand.fulfil(hand.at(*which), value),
             Word::Watch { on, script, with } => {
