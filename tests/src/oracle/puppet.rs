@@ -475,7 +475,7 @@ impl<const VERSION: u32> Vat for Puppet<VERSION> {
     fn dropped(&mut self, cx: &Crank<'_>, _env: &(), object: u64) -> Result<(), Rejection> {
         self.see(object);
         // Some stay, to be given away again.
-        if object % 3 != 0 && !cx.keeps_object(object) {
+        if !object.is_multiple_of(3) && !cx.keeps_object(object) {
             cx.remove_object(object);
         }
         Ok(())
