@@ -49,6 +49,7 @@ pub(crate) fn ends_window(seq: Seq) -> bool {
     seq.get().is_multiple_of(WINDOW)
 }
 
+#[cfg_attr(crankcase_shuttle, derive(Clone))]
 /// The hash state, advanced record by record or by whole runs of frames.
 pub(crate) struct HashChain {
     hasher: blake3::Hasher,

@@ -190,6 +190,14 @@ impl Committer {
                 let mut log = memory.log();
                 log.notes.extend(group.notes().iter().cloned());
                 log.groups.insert(key, Arc::from(group.seal(hash)));
+                #[cfg(crankcase_shuttle)]
+                {
+                    log.chain = Some(self.chain.clone());
+                }
+                drop(log);
+                if let Some(faults) = &self.faults {
+                    faults.group_sync(self.groups)?;
+                }
             }
             LogStore::Disk { log, witness } => {
                 let mode = match self.durability {

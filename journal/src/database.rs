@@ -10,7 +10,7 @@
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{
@@ -21,6 +21,7 @@ use fjall::{
 use crate::layout::{GROUPS, KeyspaceName, LOG_META, NOTES, ROWS, TABLES_META};
 use crate::lock::DirectoryLock;
 use crate::settings::Guards;
+use crate::sync::RwLock;
 
 const MIB: u64 = 1024 * 1024;
 /// Groups are written a second time, to blob files, when this much has gathered. fjall halts writes when four times as

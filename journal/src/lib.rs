@@ -36,6 +36,8 @@ mod faults;
 mod group;
 mod groups;
 mod identity;
+#[cfg(crankcase_shuttle)]
+mod kept;
 mod layout;
 mod lock;
 mod log_file;
@@ -47,9 +49,18 @@ mod rows;
 mod settings;
 mod shared;
 mod stored_group;
+mod sync;
 mod tables;
 mod verify;
 mod witness;
+
+/// What the journal's threads know of each other, for the models in `loom-tests/`.
+#[cfg(crankcase_loom)]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod model {
+    pub use crate::shared::Shared;
+}
 
 /// The newest version of the directory's format that this version reads, and the one that it writes.
 pub const FORMAT: u16 = layout::DIRECTORY_FORMAT;
@@ -63,6 +74,9 @@ pub use faults::Faults;
 pub use group::Group;
 pub use groups::{Fact, Groups, GroupsFrom};
 pub use identity::Identity;
+#[cfg(crankcase_shuttle)]
+#[doc(hidden)]
+pub use kept::Kept;
 pub use open::{Opened, Recovered, TornTail, identity_of, open};
 pub use private_copy::PrivateCopy;
 pub use rows::RowBatch;

@@ -5,12 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use crankcase_vat::Seq;
 
+use crate::activity_hash::{ActivityHash, HashChain};
+use crate::identity::Identity;
+use crate::shared::Shared;
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 /// The stored things of a journal in memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct MemoryJournal {
     /// The committer adds and drops groups, readers clone what they need and let go.
     log: Mutex<MemoryLog>,
@@ -18,20 +23,54 @@ pub(crate) struct MemoryJournal {
     tables: RwLock<MemoryTables>,
 }
 
-#[derive(Debug, Default)]
+#[cfg_attr(crankcase_shuttle, derive(Clone))]
+#[derive(Default)]
 pub(crate) struct MemoryLog {
+    /// The hash chain behind the last group.
+    #[cfg(crankcase_shuttle)]
+    pub(crate) chain: Option<HashChain>,
     pub(crate) groups: BTreeMap<Seq, Arc<[u8]>>,
     pub(crate) notes: BTreeMap<Seq, String>,
     pub(crate) facts: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+#[cfg_attr(crankcase_shuttle, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct MemoryTables {
     pub(crate) checkpoint: Seq,
     pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+/// What a journal in memory is opened from.
+pub(crate) struct MemoryParts {
+    pub(crate) identity: Identity,
+    pub(crate) memory: Arc<MemoryJournal>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) chain: HashChain,
+}
+
+impl MemoryParts {
+    /// A new journal.
+    pub(crate) fn fresh(identity: &Identity) -> Self {
+        let shared = Shared::new(Seq::ZERO, Seq::ZERO.next(), Seq::ZERO, [].into());
+        Self {
+            identity: *identity,
+            memory: Arc::default(),
+            shared: Arc::new(shared),
+            chain: HashChain::start(Seq::ZERO, ActivityHash::ZERO),
+        }
+    }
+}
+
 impl MemoryJournal {
+    #[cfg(crankcase_shuttle)]
+    pub(crate) fn holding(log: MemoryLog, tables: MemoryTables) -> Self {
+        Self {
+            log: Mutex::new(log),
+            tables: RwLock::new(tables),
+        }
+    }
+
     pub(crate) fn log(&self) -> MutexGuard<'_, MemoryLog> {
         self.log
             .lock()

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crankcase_vat::{Seq, mutant};
 use fjall::PersistMode;
 
-use crate::activity_hash::{ActivityHash, HashChain};
+use crate::activity_hash::ActivityHash;
 use crate::checkpointer::{Checkpointer, TableStore};
 use crate::committer::{Committer, LogStore, stored_first_retained};
 use crate::database::{DatabaseOptions, LogDatabase, TablesDatabase};
@@ -30,7 +30,7 @@ use crate::layout::{
 };
 use crate::lock::DirectoryLock;
 use crate::look::{Cut, Looked, look, open_error, open_guarded, read_state};
-use crate::memory::MemoryJournal;
+use crate::memory::MemoryParts;
 use crate::settings::{Durability, Settings};
 use crate::shared::Shared;
 use crate::stored_group::check_group;
@@ -115,16 +115,26 @@ pub fn open(
 }
 
 fn open_in_memory(settings: &Settings, fresh: &Identity) -> Opened {
-    let memory = Arc::new(MemoryJournal::default());
-    let shared = Arc::new(Shared::new(
-        Seq::ZERO,
-        Seq::ZERO.next(),
-        Seq::ZERO,
-        [].into(),
-    ));
-    let chain = HashChain::start(Seq::ZERO, ActivityHash::ZERO);
+    #[cfg(not(crankcase_shuttle))]
+    let parts = MemoryParts::fresh(fresh);
+    #[cfg(crankcase_shuttle)]
+    let parts = settings.kept.open(fresh);
+    let MemoryParts {
+        identity,
+        memory,
+        shared,
+        chain,
+    } = parts;
+    let recovered = Recovered {
+        created: chain.at() == Seq::ZERO,
+        checkpoint: shared.checkpoint(),
+        last: chain.at(),
+        hash: chain.hash(),
+        torn_tail: None,
+        unclean: false,
+    };
     Opened {
-        identity: *fresh,
+        identity,
         committer: Committer::new(
             LogStore::Memory(Arc::clone(&memory)),
             Arc::clone(&shared),
@@ -139,14 +149,7 @@ fn open_in_memory(settings: &Settings, fresh: &Identity) -> Opened {
         ),
         groups: Groups::new(GroupSource::Memory(Arc::clone(&memory)), shared, true),
         tables: Tables::new(TableSource::Memory(memory), settings.faults.clone()),
-        recovered: Recovered {
-            created: true,
-            checkpoint: Seq::ZERO,
-            last: Seq::ZERO,
-            hash: ActivityHash::ZERO,
-            torn_tail: None,
-            unclean: false,
-        },
+        recovered,
     }
 }
 

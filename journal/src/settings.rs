@@ -43,6 +43,10 @@ pub struct Settings {
     /// Lets a test make the disk fail.
     #[doc(hidden)]
     pub faults: Option<Arc<dyn Faults>>,
+    /// Lets a schedule open a journal in memory again.
+    #[cfg(crankcase_shuttle)]
+    #[doc(hidden)]
+    pub kept: crate::Kept,
 }
 
 impl Default for Settings {
@@ -53,6 +57,8 @@ impl Default for Settings {
             cache_bytes: 32 * 1024 * 1024,
             guards: Guards::default(),
             faults: None,
+            #[cfg(crankcase_shuttle)]
+            kept: crate::Kept::default(),
         }
     }
 }

@@ -1,23 +1,24 @@
 //! What the committer, the checkpointer and the readers of one journal know of each other.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crankcase_vat::Seq;
+use crankcase_vat::{Seq, mutant};
 
 use crate::activity_hash::{ActivityHash, window_start_before};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// Watermarks and the hash at each window's edge since the last checkpoint.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub struct Shared {
     /// Written by the committer after a sync, with `Release`; readers take it with `Acquire`, so that whoever reads a
-    /// place here finds its group.
+    /// place here finds its group: `loom-tests/tests/journal.rs`, `who_reads_a_durable_place_finds_its_group`.
     durable: AtomicU64,
     /// Written by the committer before it deletes what lies below. A reader that took the older value meets a missing
-    /// group only below the newer one, and asks again.
+    /// group only below the newer one, and asks again: `loom-tests/tests/journal.rs`,
+    /// `a_group_that_is_missed_lies_below_what_is_retained`.
     first_retained: AtomicU64,
-    /// Written by the checkpointer after its sync; the committer reads it to know what retention may drop.
+    /// Written by the checkpointer after its sync; the committer reads it to know what retention may drop:
+    /// `loom-tests/tests/journal.rs`, `who_drops_what_a_checkpoint_holds_sees_its_tables`.
     checkpoint: AtomicU64,
     /// The hash at each window's edge from the last checkpoint on: the committer adds, the checkpointer takes and trims.
     /// A lock and not a channel, because the two threads meet once in 4096 records.
@@ -25,7 +26,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
+    /// As recovery found them.
+    pub fn new(
         durable: Seq,
         first_retained: Seq,
         checkpoint: Seq,
@@ -39,40 +41,57 @@ impl Shared {
         }
     }
 
-    pub(crate) fn durable(&self) -> Seq {
+    /// All of it as it is now, with tables that hold everything up to `checkpoint`.
+    #[cfg(crankcase_shuttle)]
+    pub(crate) fn with_checkpoint(&self, checkpoint: Seq) -> Self {
+        let edges = self.edges().clone();
+        Self::new(self.durable(), self.first_retained(), checkpoint, edges)
+    }
+
+    /// The last durable place.
+    pub fn durable(&self) -> Seq {
         Seq::new(self.durable.load(Ordering::Acquire))
     }
 
-    pub(crate) fn set_durable(&self, seq: Seq) {
-        self.durable.store(seq.get(), Ordering::Release);
+    /// Moves it, after the sync.
+    pub fn set_durable(&self, seq: Seq) {
+        let order = match mutant("durable-is-relaxed") {
+            false => Ordering::Release,
+            true => Ordering::Relaxed,
+        };
+        self.durable.store(seq.get(), order);
     }
 
-    pub(crate) fn first_retained(&self) -> Seq {
+    /// The first place that retention left.
+    pub fn first_retained(&self) -> Seq {
         Seq::new(self.first_retained.load(Ordering::Acquire))
     }
 
-    pub(crate) fn set_first_retained(&self, seq: Seq) {
+    /// Moves it, before what lies below is deleted.
+    pub fn set_first_retained(&self, seq: Seq) {
         self.first_retained.store(seq.get(), Ordering::Release);
     }
 
-    pub(crate) fn checkpoint(&self) -> Seq {
+    /// Where the tables stand.
+    pub fn checkpoint(&self) -> Seq {
         Seq::new(self.checkpoint.load(Ordering::Acquire))
     }
 
     /// Moves the checkpoint and forgets the edges that only older ones needed.
-    pub(crate) fn set_checkpoint(&self, seq: Seq) {
+    pub fn set_checkpoint(&self, seq: Seq) {
         self.checkpoint.store(seq.get(), Ordering::Release);
         let start = window_start_before(seq.next());
         let mut edges = self.edges();
         *edges = edges.split_off(&start);
     }
 
-    pub(crate) fn add_edge(&self, seq: Seq, hash: ActivityHash) {
+    /// Keeps the hash at a window's edge.
+    pub fn add_edge(&self, seq: Seq, hash: ActivityHash) {
         self.edges().insert(seq, hash);
     }
 
     /// The hash at the window edge `seq`, which must not lie before the last checkpoint's window.
-    pub(crate) fn edge(&self, seq: Seq) -> Option<ActivityHash> {
+    pub fn edge(&self, seq: Seq) -> Option<ActivityHash> {
         if seq == Seq::ZERO {
             Some(ActivityHash::ZERO)
         } else {
@@ -80,7 +99,7 @@ impl Shared {
         }
     }
 
-    fn edges(&self) -> std::sync::MutexGuard<'_, BTreeMap<Seq, ActivityHash>> {
+    fn edges(&self) -> MutexGuard<'_, BTreeMap<Seq, ActivityHash>> {
         self.edges
             .lock()
             .expect("no code that can panic runs under this lock")

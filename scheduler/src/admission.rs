@@ -6,6 +6,8 @@
 
 use std::task::Waker;
 
+use crankcase_vat::mutant;
+
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, fence, lock, wait};
 
 /// See the module's text.
@@ -68,10 +70,11 @@ impl Admission {
                 return false;
             }
             self.awaited.store(true, Ordering::SeqCst);
-            // Pairs with the fence in `leave`: either that sees `awaited`, or this sees the room.
+            // Pairs with the fence in `leave`: either that sees `awaited`, or this sees the room. Checked by
+            // `loom-tests/tests/backpressure.rs`, `whoever_waits_for_room_gets_in_when_it_is_given_back`.
             fence(Ordering::SeqCst);
-            let must_wait = self.taken.load(Ordering::SeqCst) > self.bound
-                || cfg!(feature = "mutant-admission-no-recheck");
+            let must_wait =
+                self.taken.load(Ordering::SeqCst) > self.bound || mutant("admission-no-recheck");
             if must_wait {
                 waiting = wait(&self.room, waiting);
             }

@@ -33,6 +33,8 @@ pub struct KernelBuilder {
     pub(crate) store_cache_bytes: usize,
     pub(crate) drop_timeout: Duration,
     pub(crate) faults: Option<std::sync::Arc<dyn crankcase_journal::Faults>>,
+    #[cfg(crankcase_shuttle)]
+    pub(crate) kept: crankcase_journal::Kept,
 }
 
 impl KernelBuilder {
@@ -67,6 +69,8 @@ impl KernelBuilder {
             store_cache_bytes: 1 << 20,
             drop_timeout: Duration::from_secs(10),
             faults: None,
+            #[cfg(crankcase_shuttle)]
+            kept: crankcase_journal::Kept::default(),
         }
     }
 
@@ -233,6 +237,14 @@ impl KernelBuilder {
         self
     }
 
+    /// Lets a schedule open a journal in memory again.
+    #[cfg(crankcase_shuttle)]
+    #[doc(hidden)]
+    pub fn kept(mut self, kept: crankcase_journal::Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
     /// Opens the journal, or makes it when the directory is empty or not there, recovers, and
     /// starts the kernel.
     ///
@@ -258,6 +270,8 @@ impl KernelBuilder {
             retention: self.retention,
             cache_bytes: self.cache_bytes,
             faults: self.faults.clone(),
+            #[cfg(crankcase_shuttle)]
+            kept: self.kept.clone(),
             ..Settings::default()
         }
     }

@@ -1,13 +1,13 @@
 //! A vat that is in memory, or on its way there.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_vat::{Delivery, LiveVat, VatId};
 
 use crate::mailbox::{Mailbox, Weighs};
 use crate::state::Slot;
+use crate::sync::{AtomicUsize, Mutex, lock};
 
 /// What the kernel keeps of a vat that is in memory.
 pub(crate) struct Cell {
@@ -35,14 +35,11 @@ impl Weighs for Delivery {
 
 impl Cell {
     pub(crate) fn rest_for(&self, rest: Duration) {
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+        *lock(&self.rest) = Some(rest);
     }
 
     pub(crate) fn take_rest(&self) -> Option<Duration> {
-        self.rest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.rest).take()
     }
 
     /// A vat that was just made.

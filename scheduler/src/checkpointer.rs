@@ -1,7 +1,5 @@
 //! The checkpointer: the thread that brings the tables up to a frozen epoch.
 
-use std::sync::mpsc;
-
 use crankcase_journal::{Checkpointer, Durable, RowBatch};
 use crankcase_vat::Seq;
 
@@ -12,6 +10,7 @@ use crate::sequencer::{Item, Sequencer};
 use crate::state::EpochRows;
 use crate::state::rows::{STORES, SWEEPS};
 use crate::stats::Counters;
+use crate::sync::mpsc;
 
 /// Store rows of vats that ended that one checkpoint sweeps away.
 const SWEEP_ROWS: usize = 4096;

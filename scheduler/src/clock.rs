@@ -1,11 +1,11 @@
 //! Where the time of inputs comes from.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crankcase_vat::Time;
 
 use crate::error::ClockError;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Where `now` comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

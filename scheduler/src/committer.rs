@@ -7,8 +7,7 @@
 //!   kernel is poisoned, and every later job is refused in the same way.
 //! * *A panic in here* would be a bug; it poisons the kernel too, so that no ticket waits for ever.
 
-use std::sync::mpsc;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crankcase_journal::{CloseError, Committer, Durable, Group};
 use crankcase_vat::{Outcome, Seq, mutant};
@@ -18,6 +17,7 @@ use crate::parts::Parts;
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
 use crate::stats::Counters;
+use crate::sync::{lock, mpsc};
 use crate::ticket::TicketCell;
 
 /// A ticket that may be settled once its group is released.
@@ -117,7 +117,7 @@ fn commit(parts: &Parts, committer: &mut Committer, group: &mut Group) -> Option
         Ok(durable) => {
             Counters::add(&parts.counters.groups, 1);
             Counters::add(&parts.counters.group_bytes, group.bytes_len() as u64);
-            *parts.durable.lock().unwrap_or_else(PoisonError::into_inner) = durable;
+            *lock(&parts.durable) = durable;
             parts.watermarks.make_durable(durable.seq());
             // Nothing but this machine has to have it yet, so what is durable is released.
             parts.watermarks.release(durable.seq());

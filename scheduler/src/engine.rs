@@ -1,10 +1,7 @@
 //! The running kernel behind the host's handle: its parts, its role, its threads.
 
-use std::sync::atomic::Ordering;
-use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crankcase_journal::{Checkpointer, Committer};
 
@@ -13,8 +10,11 @@ use crate::committer::{self, CommitJob};
 use crate::error::{CloseError, OpenError, Poison};
 use crate::housekeeper;
 use crate::parts::Parts;
+use crate::pool::Pool;
 use crate::role::Role;
 use crate::sequencer::{Item, Sequencer};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Instant, Mutex, Ordering, lock, mpsc, wait, wait_timeout};
 use crate::ticket::Asked;
 use crate::worker;
 
@@ -72,19 +72,18 @@ impl Engine {
     }
 
     fn leave(&self) {
-        *self.at_work.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *lock(&self.at_work) -= 1;
         self.left.notify_all();
     }
 
     /// Waits for the workers to leave; gives how many are still there at the deadline.
     fn wait_for_workers(&self, deadline: Instant) -> usize {
-        let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at_work = lock(&self.at_work);
         while *at_work > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.left.wait_timeout(at_work, left);
-            at_work = waited.unwrap_or_else(PoisonError::into_inner).0;
+            at_work = wait_timeout(&self.at_work, &self.left, at_work, left).0;
         }
         *at_work
     }
@@ -126,7 +125,7 @@ fn call<R: Send + 'static>(
     let given = Arc::clone(&answer.0);
     let call = Item::Call(Box::new(move |sequencer| {
         let result = act(sequencer);
-        *given.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        *lock(&given.0) = Some(result);
         given.1.notify_all();
     }));
     (call, answer)
@@ -135,12 +134,12 @@ fn call<R: Send + 'static>(
 impl<R> Answer<R> {
     fn wait(self) -> R {
         let (slot, given) = &*self.0;
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(slot);
         loop {
             if let Some(answer) = slot.take() {
                 return answer;
             }
-            slot = given.wait(slot).unwrap_or_else(PoisonError::into_inner);
+            slot = wait(given, slot);
         }
     }
 }
@@ -183,7 +182,7 @@ impl Drop for Gone<'_> {
 
 /// The threads of a kernel.
 pub(crate) struct Threads {
-    pool: rayon::ThreadPool,
+    pool: Pool,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -200,20 +199,13 @@ impl Threads {
         checkpointer: Checkpointer,
     ) -> Result<Self, OpenError> {
         let cannot = |error: &dyn std::fmt::Display| OpenError::Threads(error.to_string());
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(workers)
-            .thread_name(|index| format!("crankcase-worker-{index}"))
-            // Without one, rayon aborts the process when a piece that a crank spawned panics.
-            .panic_handler(|_| tracing::error!("something spawned on a worker panicked"))
-            .build()
-            .map_err(|error| cannot(&error))?;
-        let ids = pool.broadcast(|_| std::thread::current().id());
-        let mut own_threads = ids;
+        let pool = Pool::new(workers).map_err(|error| cannot(&error))?;
+        let mut own_threads = pool.ids();
         let mut others: Vec<JoinHandle<()>> = Vec::new();
         let mut spawn =
             |name: &'static str, clean_up: fn(&Engine), body: Box<dyn FnOnce(&Engine) + Send>| {
                 let engine = Arc::clone(engine);
-                let thread = std::thread::Builder::new().name(format!("crankcase-{name}"));
+                let thread = thread::Builder::new().name(format!("crankcase-{name}"));
                 let thread = thread.spawn(move || {
                     let gone = Gone {
                         engine: &engine,
@@ -260,13 +252,13 @@ impl Threads {
         // This is the one place that sets it.
         let _ = engine.parts.own_threads.set(own_threads);
         let for_workers = Arc::clone(engine);
-        pool.spawn_broadcast(move |context| {
+        pool.start(move |index| {
             let gone = Gone {
                 engine: &for_workers,
                 name: "worker",
                 clean_up: Engine::leave,
             };
-            worker::run(&for_workers.parts, &for_workers.role, context.index());
+            worker::run(&for_workers.parts, &for_workers.role, index);
             drop(gone);
         });
         Ok(Self { pool, others })

@@ -6,9 +6,10 @@
 //! that was given before.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
+use crankcase_vat::mutant;
+
+use crate::sync::{Condvar, Instant, Mutex, lock, wait, wait_timeout};
 
 /// What came of waiting for a piece of work.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,41 +90,16 @@ impl<T> HandOver<T> {
             if late {
                 return Taken::TimeUp;
             }
-            #[cfg(not(feature = "mutant-hand-over-forgets-sleeper"))]
-            {
-                inner.asleep = true;
-            }
+            inner.asleep = !mutant("hand-over-forgets-sleeper");
             (inner, late) = match time {
                 None => (wait(&self.wake, inner), false),
-                Some(time) => self.wait_until(inner, time),
+                Some(time) => {
+                    let left = time.saturating_duration_since(Instant::now());
+                    wait_timeout(&self.inner, &self.wake, inner, left)
+                }
             };
             inner.asleep = false;
         }
-    }
-
-    /// Waits; says whether it is late now.
-    #[cfg(not(crankcase_loom))]
-    fn wait_until<'a>(
-        &'a self,
-        inner: MutexGuard<'a, Inner<T>>,
-        time: Instant,
-    ) -> (MutexGuard<'a, Inner<T>>, bool) {
-        let left = time.saturating_duration_since(Instant::now());
-        let waited = self.wake.wait_timeout(inner, left);
-        let (inner, waited) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-        (inner, waited.timed_out())
-    }
-
-    /// A model has no clock: it may be late at any moment.
-    #[cfg(crankcase_loom)]
-    fn wait_until<'a>(
-        &'a self,
-        inner: MutexGuard<'a, Inner<T>>,
-        _: Instant,
-    ) -> (MutexGuard<'a, Inner<T>>, bool) {
-        drop(inner);
-        loom::thread::yield_now();
-        (lock(&self.inner), true)
     }
 
     /// Ends it because the taker is gone: nothing more can be given, and what was given comes back.

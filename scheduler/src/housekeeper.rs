@@ -5,8 +5,8 @@
 //! on a worker in the middle of the line or under the sequencer's role.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crankcase_journal::TableSnapshot;
 use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId, VatNumber};
@@ -22,6 +22,7 @@ use crate::sequencer::{Item, Sequencer};
 use crate::state::Remains;
 use crate::state::rows::{STATES, STORES};
 use crate::stats::Counters;
+use crate::sync::{Instant, lock};
 
 /// A store row that is newer than the tables': its key, and its value unless it was removed.
 pub(crate) type NewerRow = (Box<[u8]>, Option<Box<[u8]>>);
@@ -87,9 +88,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 match load_vat(parts, *load) {
                     Ok(live) => {
                         parts.note_store(&cell, live.store_bytes());
-                        let mut slot = cell.live.lock().unwrap_or_else(PoisonError::into_inner);
-                        *slot = Some(live);
-                        drop(slot);
+                        *lock(&cell.live) = Some(live);
                         parts.run_queue.push(cell);
                     }
                     Err(why) => cannot_load(parts, role, why),

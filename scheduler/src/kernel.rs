@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_journal::{ActivityHash, Identity, Recovered};
@@ -21,6 +20,7 @@ use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
 use crate::order::CommitOrder;
 use crate::sequencer::{EntryTicket, InputItem, Item};
 use crate::stats::{Counters, Stats};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock, thread};
 use crate::ticket::{Convert, Ticket, TicketCell};
 
 /// Inputs that wait for a run (`Dispatch` order).
@@ -93,7 +93,7 @@ impl Kernel {
             threads: Some(threads),
             clock,
             host_counter: AtomicU64::new(host_spawned),
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting::default()),
             run: Mutex::new(()),
             identity,
             recovered,
@@ -521,7 +521,7 @@ impl Kernel {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// In `Dispatch` order, runs at most `budget` cranks: takes the inputs that wait, and returns
@@ -574,7 +574,7 @@ impl Kernel {
 
     fn open_run(&self, budget: Option<u64>) -> Result<(), RunError> {
         self.check_run()?;
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = lock(&self.run);
         // A run that a crash cut short goes to its end first, as it would have then.
         if self
             .engine
@@ -751,7 +751,7 @@ impl Kernel {
             return threads.close(&engine, timeout);
         }
         // The crank that called this must end before its worker can.
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             if let Err(error) = threads.close(&engine, timeout) {
                 tracing::warn!(%error, "a kernel that was given up in a crank did not close cleanly");
             }

@@ -96,6 +96,8 @@ mod order;
 #[cfg(not(crankcase_loom))]
 mod parts;
 #[cfg(not(crankcase_loom))]
+mod pool;
+#[cfg(not(crankcase_loom))]
 mod reads;
 #[cfg(not(crankcase_loom))]
 mod recovery;
@@ -117,6 +119,7 @@ pub mod verify;
 mod worker;
 
 mod admission;
+mod gate;
 mod hand_over;
 mod mailbox;
 mod role;
@@ -186,12 +189,21 @@ pub use stats::Stats;
 #[cfg(not(crankcase_loom))]
 pub use ticket::{Ticket, TicketFuture};
 
+/// What a crank does things with at once in a schedule, where production has rayon: for
+/// `shuttle-tests/`.
+#[cfg(crankcase_shuttle)]
+#[doc(hidden)]
+pub mod schedule {
+    pub use crate::pool::join;
+}
+
 /// The concurrent parts, for the models in `loom-tests/`.
 #[cfg(crankcase_loom)]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod model {
     pub use crate::admission::Admission;
+    pub use crate::gate::{Gate, OPEN};
     pub use crate::hand_over::{HandOver, Taken};
     pub use crate::mailbox::{Mailbox, Pushed, Rest, Weighs};
     pub use crate::role::{Duty, Role};

@@ -25,6 +25,8 @@
 
 use std::collections::VecDeque;
 
+use crankcase_vat::mutant;
+
 use crate::sync::{Mutex, lock};
 
 /// What a push asks of the pusher.
@@ -160,13 +162,11 @@ impl<T: Weighs> Mailbox<T> {
     pub fn rest(&self) -> Rest {
         let mut inner = lock(&self.0);
         if inner.queue.is_empty() {
-            #[cfg(feature = "mutant-mailbox-idle-without-look")]
-            {
+            if mutant("mailbox-idle-without-look") {
                 drop(inner);
                 inner = lock(&self.0);
             }
-            #[cfg(not(feature = "mutant-mailbox-rests-behind"))]
-            if inner.behind && !inner.closed {
+            if inner.behind && !inner.closed && !mutant("mailbox-rests-behind") {
                 return Rest::Refill;
             }
             inner.scheduled = false;

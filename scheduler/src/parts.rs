@@ -1,10 +1,7 @@
 //! What the threads of one kernel share beside the sequencer's role: the lines between them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::thread::ThreadId;
-use std::time::Instant;
 
 use crankcase_journal::{Durable, Groups, ReadError, TableSnapshot, TableView, Tables};
 use crankcase_vat::Shared as CrankShared;
@@ -14,16 +11,19 @@ use crate::cell::Cell;
 use crate::checkpointer::CheckpointJob;
 use crate::committer::{CommitJob, Release};
 use crate::error::{Poison, WaitError};
+use crate::gate::Gate;
 use crate::hand_over::HandOver;
 use crate::housekeeper::Chore;
 use crate::order::CommitOrder;
 use crate::run_queue::RunQueue;
 use crate::stall::Stall;
 use crate::stats::Counters;
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Instant, Mutex, MutexGuard, OnceLock, Ordering, RwLock,
+    lock,
+};
 use crate::watermarks::Watermarks;
-
-/// The gate of `Dispatch` order is open: any vat may run ahead.
-pub(crate) const GATE_OPEN: u64 = u64::MAX;
 
 /// See the module's text.
 pub(crate) struct Parts {
@@ -47,11 +47,8 @@ pub(crate) struct Parts {
     pub(crate) store_cache_bytes: usize,
     /// How much of all stores is in memory, in bytes: what [`Cell::store_bytes`] says of each.
     pub(crate) store_bytes: AtomicUsize,
-    /// The slot whose vat alone may run while the reorder buffer is full, or [`GATE_OPEN`].
-    /// Written by the holder of the role.
-    pub(crate) gate: AtomicU64,
-    /// Vats that a closed gate turned away, until it lets them in.
-    pub(crate) turned_away: Mutex<Vec<Arc<Cell>>>,
+    /// Lets only one vat run while the reorder buffer is full.
+    pub(crate) gate: Gate<Arc<Cell>>,
     /// No more inputs.
     pub(crate) closing: AtomicBool,
     /// Workers put down what they have and leave.
@@ -78,7 +75,7 @@ impl Parts {
     /// Whether the calling thread is one of the kernel's: it runs cranks, drops values of vats or
     /// calls the host back, and must not wait for what such threads have to do.
     pub(crate) fn is_own_thread(&self) -> bool {
-        let me = std::thread::current().id();
+        let me = thread::current().id();
         self.own_threads.get().is_some_and(|own| own.contains(&me))
     }
 
@@ -102,9 +99,7 @@ impl Parts {
     /// What is to be released with the group at hand. It stands where others find it if the
     /// committer should panic.
     pub(crate) fn in_commit(&self) -> MutexGuard<'_, Vec<Release>> {
-        self.in_commit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.in_commit)
     }
 
     /// Cleans up behind the committer, which is gone.
@@ -156,8 +151,7 @@ impl Parts {
 
     /// The groups of the journal, unless the kernel is closed.
     pub(crate) fn groups(&self) -> Option<Groups> {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.clone()
+        lock(&self.groups).clone()
     }
 
     /// Looks at the rows of the tables as they are now, which stay there for so long.
@@ -197,12 +191,8 @@ impl Parts {
 
     /// Lets go of the tables and groups, which keep the journal's directory locked.
     pub(crate) fn let_go_of_tables(&self) {
-        drop(
-            self.groups
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        let groups = lock(&self.groups).take();
+        drop(groups);
         let tables = self
             .tables
             .write()
@@ -213,13 +203,12 @@ impl Parts {
 
     /// The last proof of what is durable.
     pub(crate) fn durable(&self) -> Durable {
-        *self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.durable)
     }
 
     /// Whether a vat may run ahead of its turn.
     #[inline]
     pub(crate) fn may_run(&self, cell: &Cell) -> bool {
-        let gate = self.gate.load(Ordering::SeqCst);
-        gate == GATE_OPEN || gate == cell.slot.index() as u64
+        self.gate.lets_pass(cell.slot.index() as u64)
     }
 }

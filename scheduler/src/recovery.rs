@@ -5,9 +5,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Mutex, OnceLock, RwLock};
-use std::time::Instant;
 
 use crankcase_journal::{Durability, Fact, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
@@ -22,15 +19,17 @@ use crate::builder::KernelBuilder;
 use crate::clock::RunningClock;
 use crate::engine::{Engine, Threads};
 use crate::error::OpenError;
+use crate::gate::Gate;
 use crate::hand_over::HandOver;
 use crate::kernel::Kernel;
 use crate::order::CommitOrder;
-use crate::parts::{GATE_OPEN, Parts};
+use crate::parts::Parts;
 use crate::run_queue::RunQueue;
 use crate::sequencer::{Parked, Sequencer};
 use crate::stall::Stall;
 use crate::state::{Audit, Effect, Item, Slot, State, Waiting, Wanted};
 use crate::stats::Counters;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Instant, Mutex, OnceLock, RwLock};
 use crate::watermarks::Watermarks;
 
 /// A state brought up to the end of the order.
@@ -548,8 +547,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         groups: Mutex::new(Some(groups)),
         store_cache_bytes: builder.store_cache_bytes,
         store_bytes: AtomicUsize::new(0),
-        gate: AtomicU64::new(GATE_OPEN),
-        turned_away: Mutex::new(Vec::new()),
+        gate: Gate::new(),
         closing: AtomicBool::new(false),
         stopping: AtomicBool::new(false),
         poison: OnceLock::new(),

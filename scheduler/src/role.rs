@@ -35,6 +35,8 @@
 
 use std::sync::{PoisonError, TryLockError};
 
+use crankcase_vat::mutant;
+
 use crate::sync::{AtomicBool, Baton, BatonGuard, Ordering, Queue, fence};
 
 /// What the holder of a role does.
@@ -174,27 +176,21 @@ impl<D: Duty> Role<D> {
     #[inline]
     fn look_again(&self, after: &mut impl FnMut(D::After)) {
         loop {
-            // Pairs with itself on the other side: pusher against putter-down.
-            #[cfg(not(any(
-                feature = "mutant-role-no-second-look",
-                feature = "mutant-role-no-fence"
-            )))]
-            fence(Ordering::SeqCst);
-            #[cfg(feature = "mutant-role-no-second-look")]
-            return;
-            #[cfg(not(feature = "mutant-role-no-second-look"))]
-            {
-                let waiting = !self.urgent.is_empty()
-                    || (!self.full.load(Ordering::Relaxed) && !self.ordinary.is_empty());
-                if !waiting {
-                    return;
-                }
-                let Some(mut duty) = self.try_take() else {
-                    return;
-                };
-                self.work_off(&mut duty);
-                self.put_down(duty, after);
+            // Pairs with itself on the other side: pusher against putter-down. Checked by
+            // `loom-tests/tests/role.rs`, `two_submitters_of_one_item_each_lose_none`.
+            if !mutant("role-no-fence") {
+                fence(Ordering::SeqCst);
             }
+            let waiting = !self.urgent.is_empty()
+                || (!self.full.load(Ordering::Relaxed) && !self.ordinary.is_empty());
+            if !waiting || mutant("role-no-second-look") {
+                return;
+            }
+            let Some(mut duty) = self.try_take() else {
+                return;
+            };
+            self.work_off(&mut duty);
+            self.put_down(duty, after);
         }
     }
 }

@@ -21,13 +21,15 @@
 //! So a vat in the line is seen by a worker that is awake, or by the watcher within two of its rounds.
 
 use std::collections::VecDeque;
-#[cfg(not(crankcase_loom))]
 use std::time::Duration;
 
-use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
+use crankcase_vat::mutant;
+
+use crate::sync::{
+    AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock, wait, wait_timeout,
+};
 
 /// How often the watcher looks.
-#[cfg(not(crankcase_loom))]
 pub(crate) const WATCH: Duration = Duration::from_millis(1);
 
 struct Inner<T> {
@@ -90,8 +92,9 @@ impl<T> RunQueue<T> {
             || (inner.watching == 0 && inner.sleeping > 0);
         if asleep > 0 && wanted {
             drop(inner);
-            #[cfg(not(feature = "mutant-run-queue-no-wake"))]
-            self.wake.notify_one();
+            if !mutant("run-queue-no-wake") {
+                self.wake.notify_one();
+            }
         }
     }
 
@@ -193,7 +196,7 @@ impl<T> RunQueue<T> {
             }
             if inner.awake > 0 && inner.watching == 0 {
                 inner.watching += 1;
-                inner = self.watch(inner);
+                (inner, _) = wait_timeout(&self.inner, &self.wake, inner, WATCH);
                 inner.watching -= 1;
                 let now = self.progress.load(Ordering::Relaxed);
                 surplus = now != seen;
@@ -208,26 +211,12 @@ impl<T> RunQueue<T> {
         }
     }
 
-    #[cfg(not(crankcase_loom))]
-    fn watch<'a>(&self, inner: MutexGuard<'a, Inner<T>>) -> MutexGuard<'a, Inner<T>> {
-        let waited = self.wake.wait_timeout(inner, WATCH);
-        waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
-    }
-
-    /// A model has no clock; a round of the watcher can end at any moment.
-    #[cfg(crankcase_loom)]
-    fn watch<'a>(&'a self, inner: MutexGuard<'a, Inner<T>>) -> MutexGuard<'a, Inner<T>> {
-        drop(inner);
-        loom::thread::yield_now();
-        lock(&self.inner)
-    }
-
     /// Makes every [`next`](Self::next) return nothing.
     pub fn stop(&self) {
         lock(&self.inner).stopped = true;
-        #[cfg(not(feature = "mutant-run-queue-stop-wakes-one"))]
-        self.wake.notify_all();
-        #[cfg(feature = "mutant-run-queue-stop-wakes-one")]
-        self.wake.notify_one();
+        match mutant("run-queue-stop-wakes-one") {
+            false => self.wake.notify_all(),
+            true => self.wake.notify_one(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Where workers sleep while no more may be sequenced, and where they are woken from.
 
+use crankcase_vat::mutant;
+
 use crate::sync::{Condvar, Mutex, lock, wait};
 
 /// Sleepers that wait for a condition that someone else changes and then announces.
@@ -29,8 +31,9 @@ impl Stall {
 
     /// Announces that the condition may have changed.
     pub fn announce(&self) {
-        #[cfg(not(feature = "mutant-stall-announce-without-lock"))]
-        drop(lock(&self.lock));
+        if !mutant("stall-announce-without-lock") {
+            drop(lock(&self.lock));
+        }
         self.over.notify_all();
     }
 }

@@ -1,12 +1,12 @@
 //! Figures of a running kernel.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crankcase_journal::ActivityHash;
 use crankcase_vat::Seq;
 
 use crate::error::Poison;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Figures of a running kernel. They are exempt from release: they may show what a crash loses.
 #[derive(Debug, Clone)]

@@ -17,13 +17,13 @@
 //! nothing has to know when to take a new one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crankcase_journal::{ReadError, TableView};
 use crankcase_vat::{Backing, Chunk, ChunkLimit, CrankNumber, KeyBounds, VatId};
 
 use crate::parts::Parts;
 use crate::state::rows::{STORES, VATS, VatRow, store_key};
+use crate::sync::Ordering;
 
 /// See the module's text.
 pub(crate) struct StoreTables {

@@ -13,12 +13,12 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crankcase_vat::Outcome;
+use crankcase_vat::{Outcome, mutant};
 
 use crate::error::WaitError;
-use crate::sync::{Condvar, Mutex, lock, wait};
+use crate::sync::{Condvar, Instant, Mutex, lock, wait, wait_timeout};
 
 /// Where an input stands.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ impl TicketCell {
             Phase::Open | Phase::Sequenced => {}
         }
         let sequenced = matches!(inner.phase, Phase::Sequenced);
-        let first = !std::mem::replace(&mut inner.waited, true);
+        let first = !std::mem::replace(&mut inner.waited, !mutant("ticket-forgets-who-waits"));
         if let Some(waker) = waker {
             // A ticket has one future, so the last waker is the one that counts.
             replaced = inner.waker.replace(waker);
@@ -164,8 +164,7 @@ impl TicketCell {
                 None => wait(&self.settled, inner),
                 Some(deadline) => {
                     let left = deadline.checked_duration_since(Instant::now())?;
-                    let waited = self.settled.wait_timeout(inner, left);
-                    waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                    wait_timeout(&self.inner, &self.settled, inner, left).0
                 }
             };
         }

@@ -15,10 +15,13 @@
 //! | group 5..=7 synced  | 9         | 7       | 4        |
 //! | tickets of 5..=7    | 9         | 7       | 7        |
 //!
+//! A place is stored with `Release` and loaded with `Acquire`, so that who sees it sees what was done for
+//! it: `loom-tests/tests/group_commit.rs`, `nothing_is_seen_released_or_durable_that_is_not_on_disk`.
+//!
 //! A move that would break the inequality or go backwards is a bug that would lose data, so it is
 //! checked in release builds as well.
 
-use crankcase_vat::Seq;
+use crankcase_vat::{Seq, mutant};
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -98,9 +101,10 @@ impl Watermarks {
             "released would go back from {} to {to}",
             self.released()
         );
-        #[cfg(not(feature = "mutant-watermark-relaxed-release"))]
-        self.released.store(to.get(), Ordering::Release);
-        #[cfg(feature = "mutant-watermark-relaxed-release")]
-        self.released.store(to.get(), Ordering::Relaxed);
+        let order = match mutant("watermark-relaxed-release") {
+            false => Ordering::Release,
+            true => Ordering::Relaxed,
+        };
+        self.released.store(to.get(), order);
     }
 }

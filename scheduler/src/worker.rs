@@ -1,4 +1,4 @@
-//! The workers: long-lived loops in a private rayon pool that run cranks.
+//! The workers: long-lived loops in a private rayon pool (`pool.rs`) that run cranks.
 //!
 //! # When they end
 //!
@@ -14,9 +14,8 @@
 //! and there is nothing of ours in a thread-local that such a piece could meet.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crankcase_vat::{Delivery, StoreUnread, Workspace};
 
@@ -26,10 +25,12 @@ use crate::housekeeper::Chore;
 use crate::mailbox::Rest;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
+use crate::pool;
 use crate::role::Role;
 use crate::run_queue::WATCH;
 use crate::sequencer::{After, CrankItem, Item, Sequencer};
 use crate::stores::StoreTables;
+use crate::sync::{Instant, Ordering, lock};
 
 /// Deliveries that one activation takes before the vat goes to the back of the line.
 const BUDGET: usize = 64;
@@ -140,7 +141,7 @@ impl Worker<'_> {
             return Some(next);
         }
         // Pieces of a crank elsewhere in the pool are helped along before sleeping.
-        while let Some(rayon::Yield::Executed) = rayon::yield_now() {}
+        pool::help_along();
         self.parts.running[self.index].store(0, Ordering::Relaxed);
         let next = self.parts.run_queue.next();
         self.clock.since = Instant::now();
@@ -158,7 +159,7 @@ impl Worker<'_> {
 
     #[inline]
     fn activate(&mut self, cell: &Arc<Cell>) {
-        let mut slot = cell.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&cell.live);
         let live = slot
             .as_mut()
             .expect("a vat is in memory before it is made runnable");
@@ -286,16 +287,9 @@ impl Worker<'_> {
             return;
         }
         if !parts.may_run(cell) {
-            // Whoever moves the gate looks here afterwards; see `Sequencer::move_gate`.
-            let mut away = parts
-                .turned_away
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if parts.may_run(cell) {
-                drop(away);
-                parts.run_queue.push(Arc::clone(cell));
-            } else {
-                away.push(Arc::clone(cell));
+            let slot = cell.slot.index() as u64;
+            if let Some(cell) = parts.gate.turn_away(slot, Arc::clone(cell)) {
+                parts.run_queue.push(cell);
             }
             return;
         }

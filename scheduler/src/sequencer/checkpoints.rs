@@ -142,6 +142,7 @@ impl Sequencer {
     /// Whether everything sequenced is durable.
     pub(crate) fn settle_log(&mut self) -> bool {
         self.demanded = true;
-        self.failed || (self.group.is_empty() && self.committing.is_none())
+        let settled = self.group.is_empty() && self.committing.is_none();
+        self.failed || settled || mutant("close-waits-for-no-group")
     }
 }

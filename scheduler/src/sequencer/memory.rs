@@ -1,9 +1,8 @@
 //! The vats in memory: how deliveries reach their mailboxes, and how vats come and go.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, LiveVat, ObjectId, VatId};
+use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, LiveVat, ObjectId, VatId, mutant};
 
 use super::{Parked, Sequencer};
 use crate::cell::Cell;
@@ -11,6 +10,7 @@ use crate::committer::Release;
 use crate::housekeeper::{Chore, Load, NewerRow};
 use crate::recovery::{Settled, settled_of};
 use crate::state::{Item, Slot, State, Waiting};
+use crate::sync::Ordering;
 use crate::ticket::TicketCell;
 
 /// A vat in memory.
@@ -186,7 +186,8 @@ impl Sequencer {
             };
             // Every delivery that was taken stands in the inbox until its record is applied, so a
             // cold entry with an idle mailbox has no record on its way.
-            if self.state.vat(cell.slot).is_cold() && cell.mailbox.is_idle() {
+            let cold = self.state.vat(cell.slot).is_cold() || mutant("busy-vats-are-unloaded");
+            if cold && cell.mailbox.is_idle() {
                 self.in_memory -= 1;
                 self.parts.forget_store(cell);
                 self.ended

@@ -14,21 +14,24 @@ mod reorder;
 mod tickets;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crankcase_journal::{Group, TableSnapshot};
-use crankcase_vat::{ActAt, Delivery, DeliveryId, LiveVat, Outcome, RecordBytes, Seq, What};
+use crankcase_vat::{
+    ActAt, Delivery, DeliveryId, LiveVat, Outcome, RecordBytes, Seq, What, mutant,
+};
 use rustc_hash::FxHashMap;
 
 use crate::cell::Cell;
 use crate::committer::{CommitJob, Committed, Release};
 use crate::error::Poison;
+use crate::gate;
 use crate::housekeeper::Chore;
 use crate::order::CommitOrder;
 use crate::parts::Parts;
 use crate::role::Duty;
 use crate::state::{Audit, Delivered, Effect, JournalKind, Slot, State};
 use crate::stats::Counters;
+use crate::sync::Ordering;
 use crate::ticket::TicketCell;
 
 pub(crate) use deliveries::{Parked, delivery_of};
@@ -418,32 +421,16 @@ impl Sequencer {
     /// Closes the gate while too many records wait for their turn, for all but the vat whose turn
     /// it is, and lets in those that were turned away and may pass.
     fn move_gate(&mut self) {
-        if self.reorder.len() < self.pace.reorder_records
-            && self.parts.gate.load(Ordering::Relaxed) == crate::parts::GATE_OPEN
-        {
-            return;
-        }
         let closed = self.reorder.len() >= self.pace.reorder_records;
-        let gate = match self.state.turn() {
-            Some((_, slot)) if closed => slot.index() as u64,
-            _ => crate::parts::GATE_OPEN,
-        };
-        if self.parts.gate.swap(gate, Ordering::SeqCst) == gate {
+        if !closed && self.parts.gate.is_open() {
             return;
         }
-        let mut away = self
-            .parts
-            .turned_away
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut at = 0;
-        while at < away.len() {
-            if self.parts.may_run(&away[at]) {
-                self.runnable.push(away.swap_remove(at));
-            } else {
-                at += 1;
-            }
-        }
+        let only = match self.state.turn() {
+            Some((_, slot)) if closed => slot.index() as u64,
+            _ => gate::OPEN,
+        };
+        let runnable = &mut self.runnable;
+        self.parts.gate.move_to(only, |cell| runnable.push(cell));
     }
 
     /// Someone waits for what is sequenced. When all of that is durable or on its way, there is
@@ -497,11 +484,11 @@ impl Duty for Sequencer {
                     return;
                 }
                 match self.state.order() {
-                    CommitOrder::Completion => self.sequence_crank(item),
-                    CommitOrder::Dispatch => {
+                    CommitOrder::Dispatch if !mutant("dispatch-takes-who-comes") => {
                         self.reorder.push(item);
                         self.take_turns();
                     }
+                    _ => self.sequence_crank(item),
                 }
             }
             Item::Input(input) => {
@@ -533,6 +520,7 @@ impl Duty for Sequencer {
                     self.take_turns();
                 }
             }
+            Item::Poisoned if mutant("poison-tells-nobody") => {}
             Item::Poisoned => self.fail_waiters(),
             Item::Call(call) => call(self),
         }
