@@ -140,10 +140,22 @@ impl Simulation {
         })
     }
 
-    /// The seed of this run: for what the body itself leaves to chance.
+    /// The seed of this run.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.world().seed
+    }
+
+    /// A number below `end`, for what the body itself leaves to chance: drawn from the seed, and by
+    /// itself, so that it does not depend on what the simulation did.
+    ///
+    /// # Panics
+    ///
+    /// When `end` is 0.
+    #[must_use]
+    pub fn below(&self, end: u64) -> u64 {
+        assert!(end > 0, "there is no number below 0");
+        self.world().body_luck.below(end)
     }
 
     /// Crashes so far.

@@ -116,6 +116,7 @@ pub(super) struct World {
     habits: Habits,
     /// Drawn from by itself, so that the same seed without its crashes runs the same up to the first.
     crash_luck: Luck,
+    pub(super) body_luck: Luck,
     pub(super) options: Options,
     pub(super) seed: u64,
     pub(super) steps: u64,
@@ -168,6 +169,7 @@ impl World {
             host_counter: 0,
             laws: Vec::new(),
             crash_luck: Luck::new(!seed),
+            body_luck: Luck::new(seed.rotate_left(32) ^ 0xb0d4),
             luck,
             habits,
             options: options.clone(),
