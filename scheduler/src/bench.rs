@@ -119,6 +119,9 @@ impl Bench {
 pub(crate) struct Ran {
     pub(crate) consumed: DeliveryId,
     pub(crate) record: RecordBytes,
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "replay compares records"))]
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "replay compares records")
+    )]
     pub(crate) note: Option<String>,
 }

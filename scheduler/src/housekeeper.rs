@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crankcase_journal::TableSnapshot;
-use crankcase_vat::{Cause, CrankNumber, Kinds, LiveVat, Progress, Store, Stored, VatId, VatNumber};
+use crankcase_vat::{
+    Cause, CrankNumber, Kinds, LiveVat, Progress, Store, Stored, VatId, VatNumber,
+};
 
 use crate::cell::Cell;
 use crate::engine;

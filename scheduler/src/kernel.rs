@@ -54,8 +54,7 @@ impl Waiting {
     pub(crate) fn keep(&mut self, draft: Draft, request: Option<&str>, cell: &Arc<TicketCell>) {
         if let Some(id) = request {
             let entry = self.entries.len();
-            self.requests
-                .insert(id.to_owned(), (draft.digest(), entry));
+            self.requests.insert(id.to_owned(), (draft.digest(), entry));
         }
         draft.write(request, &mut self.writer);
         let first = self.deliveries;

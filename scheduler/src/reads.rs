@@ -141,7 +141,10 @@ pub(crate) fn decoded_state<V: Vat>(bytes: &[u8]) -> Result<V, ReadError> {
 }
 
 /// Whether a vat that was found is of the kind that was asked for.
-pub(crate) fn check_kind<V: Vat>(vat: VatId, found: Option<KindAndVersion>) -> Result<(), ReadError> {
+pub(crate) fn check_kind<V: Vat>(
+    vat: VatId,
+    found: Option<KindAndVersion>,
+) -> Result<(), ReadError> {
     match found {
         Some((found, _)) if found != V::KIND => Err(ReadError::OtherKind {
             vat,

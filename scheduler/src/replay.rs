@@ -200,9 +200,7 @@ impl Replay {
         for effect in effects {
             let performed = self.bench.perform(effect, &record);
             performed.map_err(|undoable| match undoable {
-                Undoable::UnknownKind { kind, version } => {
-                    OpenError::UnknownKind { kind, version }
-                }
+                Undoable::UnknownKind { kind, version } => OpenError::UnknownKind { kind, version },
                 Undoable::NoBody(_) => damaged(undoable.to_string()),
             })?;
         }

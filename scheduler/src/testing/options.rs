@@ -95,12 +95,19 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seed, step, crashes, seq) = (self.seed, self.step, self.crashes, self.seq);
-        writeln!(f, "seed {seed}, step {step}, crashes {crashes}, record {seq}:")?;
+        writeln!(
+            f,
+            "seed {seed}, step {step}, crashes {crashes}, record {seq}:"
+        )?;
         writeln!(f, "{}", self.what)?;
         if let Some(record) = &self.record {
             writeln!(f, "the last record:\n{record}")?;
         }
-        write!(f, "alone again: {SEED_VARIABLE}={} cargo test", self.again())?;
+        write!(
+            f,
+            "alone again: {SEED_VARIABLE}={} cargo test",
+            self.again()
+        )?;
         match std::thread::current().name() {
             Some(name) if name != "main" => write!(f, " {name}"),
             _ => Ok(()),

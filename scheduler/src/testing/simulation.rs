@@ -49,6 +49,7 @@ impl<T> Ticket<'_, T> {
     pub fn wait(&self) -> Result<T, WaitError> {
         loop {
             if let Some(known) = self.outcome() {
+                self.sim.world().go_on_alone();
                 return known;
             }
             let mut world = self.sim.world();
@@ -71,7 +72,9 @@ impl<T> Ticket<'_, T> {
 
 impl<T> fmt::Debug for Ticket<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ticket").field(&self.cell.describe()).finish()
+        f.debug_tuple("Ticket")
+            .field(&self.cell.describe())
+            .finish()
     }
 }
 
@@ -127,7 +130,9 @@ impl Simulation {
     ) {
         let name = name.into();
         if let Err(broken) = self.look(|look| law(look)) {
-            self.fail(format!("the law {name:?} is broken from the first: {broken}"));
+            self.fail(format!(
+                "the law {name:?} is broken from the first: {broken}"
+            ));
         }
         self.world().laws.push((name, Box::new(law)));
     }
@@ -510,9 +515,8 @@ fn hand_in(
             return Ok(Taken::Known);
         }
     }
-    let taken = |name: &&String| {
-        world.kept.names.contains(name) || world.bench.state.root(name).is_some()
-    };
+    let taken =
+        |name: &&String| world.kept.names.contains(name) || world.bench.state.root(name).is_some();
     if let Some(name) = draft.names.iter().find(taken) {
         return Err(SendError::NameTaken { name: name.clone() });
     }

@@ -70,7 +70,7 @@ struct Habits {
     commit: u64,
     checkpoint: u64,
     unload: u64,
-    /// Steps, at most, that happen by themselves after each call of the host.
+    /// Steps, at most, that happen by themselves between two calls of the host.
     alone: u64,
     store_cache_bytes: usize,
 }
@@ -313,19 +313,17 @@ impl World {
         if request.is_settled() {
             let outcomes = request.outcomes.iter().flatten().cloned().collect();
             let last = self.bench.state.last();
-            self.releases
-                .push_back((last, Release { cell, outcomes }));
+            self.releases.push_back((last, Release { cell, outcomes }));
         } else {
             self.tickets.attach(request, cell);
         }
     }
 
-    /// What the kernel does by itself after a call of the host.
+    /// What the kernel does by itself before the host does anything else.
     pub(super) fn go_on_alone(&mut self) {
+        // Also when nothing is left to run: what is idle is committed, written and unloaded.
         for _ in 0..self.luck.below(self.habits.alone) {
-            if !self.step() {
-                break;
-            }
+            self.step();
         }
     }
 
@@ -348,6 +346,11 @@ impl World {
         }
         if self.luck.percent(self.habits.checkpoint) {
             self.checkpoint();
+            // Often nothing comes in between until all of it is written.
+            if self.luck.percent(50) {
+                self.commit_all();
+                self.checkpoint();
+            }
         }
         if self.luck.percent(self.habits.unload) {
             self.unload();
@@ -529,9 +532,7 @@ impl World {
         let order = self.order();
         let recovered = recover(order, &self.tables, &self.groups, last).map_err(text)?;
         let bodies = Bodies::of(&recovered.state, &self.groups, u64::MAX).map_err(text)?;
-        self.audit = bodies
-            .audit(&recovered.state, &self.tables)
-            .map_err(text)?;
+        self.audit = bodies.audit(&recovered.state, &self.tables).map_err(text)?;
         let mut applied = State::new(order);
         for record in &self.records {
             applied.apply(record, &mut Vec::new()).map_err(text)?;

@@ -44,7 +44,10 @@ pub fn payments(sim: &Simulation) -> Checked {
         for payment in 0..5 {
             let from = sim.below(ACCOUNTS as u64) as usize;
             let to = (from + 1 + sim.below(ACCOUNTS as u64 - 1) as usize) % ACCOUNTS;
-            let (id, value) = (format!("payment {round}.{payment}"), u128::from(sim.below(80)));
+            let (id, value) = (
+                format!("payment {round}.{payment}"),
+                u128::from(sim.below(80)),
+            );
             // Several are on their way together, and nobody waits for them yet.
             drop(accounts[from].transfer(sim.request(&id), accounts[to], value)?);
             asked.push((id, from, to, value));
