@@ -2,11 +2,11 @@
 
 #[expect(dead_code, reason = "its own `main` is for the example")]
 #[path = "../../examples/bank.rs"]
-mod bank;
+mod example;
 
-use bank::Account;
 use crankcase::Ref;
 use crankcase::testing::{Checked, Options, Simulation};
+use example::Account;
 
 const ACCOUNTS: usize = 4;
 const OPENING: u128 = 100;

@@ -107,13 +107,9 @@ fn options() -> Options {
 }
 
 /// The failures of so many seeds.
-fn failures(
-    options: &Options,
-    seeds: u64,
-    body: impl Fn(&Simulation) -> Checked,
-) -> Vec<Box<Failure>> {
+fn failures(options: &Options, seeds: u64, body: impl Fn(&Simulation) -> Checked) -> Vec<Failure> {
     (0..seeds)
-        .filter_map(|seed| options.run(seed, &body).err())
+        .filter_map(|seed| options.run(seed, &body).err().map(|failure| *failure))
         .collect()
 }
 
@@ -147,7 +143,7 @@ fn a_failure_comes_again_by_its_seed_and_not_a_step_earlier() {
     let found = failures(&options(), 60, sell_the_last);
     let failure = found.first().expect("the race is found");
     let again = options().run(failure.seed, sell_the_last);
-    assert_eq!(again.as_ref().err(), Some(failure));
+    assert_eq!(again.err().as_deref(), Some(failure));
     let at = options().most_steps(failure.step);
     assert!(at.run(failure.seed, sell_the_last).is_err());
     let before = options().most_steps(failure.step - 1);
