@@ -6,8 +6,8 @@ use crankcase::{Answer, Crank, Kernel, Outcome, Promise, Ref, Refusal};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
-struct Account {
-    balance: u128,
+pub(crate) struct Account {
+    pub(crate) balance: u128,
 }
 
 /// Why a payment was not made.

@@ -46,6 +46,13 @@ pub struct Part<T> {
     of: PhantomData<fn() -> T>,
 }
 
+impl<T> Part<T> {
+    pub(crate) const fn at(index: usize) -> Self {
+        let of = PhantomData;
+        Self { index, of }
+    }
+}
+
 impl<T: DeserializeOwned> Part<T> {
     /// The outcome of the call, out of those that the batch's ticket settled with.
     ///
@@ -68,7 +75,7 @@ impl<T> std::fmt::Debug for Part<T> {
     }
 }
 
-fn decoded<T: DeserializeOwned>(outcome: Outcome) -> Outcome<T> {
+pub(crate) fn decoded<T: DeserializeOwned>(outcome: Outcome) -> Outcome<T> {
     Ok(outcome?.decode()?)
 }
 
@@ -180,9 +187,9 @@ impl Caller for &mut Batch<'_> {
         method: &'static str,
         args: &A,
     ) -> Result<Part<T>, SendError> {
-        let (index, of) = (self.len(), PhantomData);
+        let part = Part::at(self.len());
         self.send(to, method, args)?;
-        Ok(Part { index, of })
+        Ok(part)
     }
 }
 

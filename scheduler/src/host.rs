@@ -24,6 +24,16 @@ pub struct Unsent {
     pub args: Payload,
 }
 
+/// What an input that is put together has to know of who takes it.
+pub(crate) trait Host {
+    /// The bounds for what is sent.
+    fn limits(&self) -> &Limits;
+    /// Whether that version of a kind is registered.
+    fn check_version(&self, kind: &str, version: u32) -> Result<(), SendError>;
+    /// The number of the vat that the host makes next.
+    fn next_host_counter(&self) -> u64;
+}
+
 /// One entry of an input, as it is put together: its acts, and the digest of what it asks for.
 pub(crate) struct Draft {
     pub(crate) acts: Vec<u8>,
@@ -143,7 +153,7 @@ impl Draft {
 
     pub(crate) fn spawn(
         &mut self,
-        kernel: &Kernel,
+        host: &impl Host,
         name: &str,
         (kind, version): (&str, u32),
         args: &Payload,
@@ -156,11 +166,11 @@ impl Draft {
                 });
             }
         }
-        kernel.check_version(kind, version)?;
-        check_size(kernel.limits(), args)?;
+        host.check_version(kind, version)?;
+        check_size(host.limits(), args)?;
         check_slots(args.slots())?;
         self.check_room(args)?;
-        let counter = kernel.next_host_counter();
+        let counter = host.next_host_counter();
         let id = VatId::new(VatNumber::HOST, counter);
         self.hash(4, &[name.as_bytes(), kind.as_bytes()]);
         self.hash_payload(args);
@@ -184,9 +194,13 @@ impl Draft {
         Ok(id)
     }
 
-    pub(crate) fn upgrade<V: Vat>(&mut self, kernel: &Kernel, vat: VatId) -> Result<(), SendError> {
+    pub(crate) fn upgrade<V: Vat>(
+        &mut self,
+        host: &impl Host,
+        vat: VatId,
+    ) -> Result<(), SendError> {
         let version = V::VERSION;
-        kernel.check_version(V::KIND, version)?;
+        host.check_version(V::KIND, version)?;
         self.hash(
             10,
             &[&vat.to_bytes(), V::KIND.as_bytes(), &version.to_le_bytes()],

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_journal::TableSnapshot;
-use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId, VatNumber};
+use crankcase_vat::{
+    Cause, CrankNumber, Kinds, LiveVat, Progress, Store, Stored, VatId, VatNumber,
+};
 
 use crate::cell::Cell;
 use crate::engine;
@@ -85,7 +87,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
             }
             Taken::Work(Chore::Load(load)) => {
                 let cell = Arc::clone(&load.cell);
-                match load_vat(parts, *load) {
+                match load_from(parts, *load) {
                     Ok(live) => {
                         parts.note_store(&cell, live.store_bytes());
                         *lock(&cell.live) = Some(live);
@@ -159,16 +161,26 @@ fn refill(
     Ok(())
 }
 
-fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
+fn load_from(parts: &Parts, load: Load) -> Result<LiveVat, String> {
+    let tables = parts.snapshot().map_err(|error| error.to_string())?;
+    load_vat(&parts.crank.kinds, &tables, parts.store_cache_bytes, load)
+}
+
+/// Makes a vat of what the state and the tables have of it.
+pub(crate) fn load_vat(
+    kinds: &Kinds,
+    tables: &TableSnapshot,
+    store_cache_bytes: usize,
+    load: Load,
+) -> Result<LiveVat, String> {
     let id = load.cell.id;
     let (name, version) = (&load.kind, load.version);
-    let kind = parts.crank.kinds.get_version(name, version).cloned();
+    let kind = kinds.get_version(name, version).cloned();
     let kind = kind
         .ok_or_else(|| format!("vat {id} is of the unknown kind {name:?} (version {version})"))?;
-    let tables = parts.snapshot().map_err(|error| error.to_string())?;
     let state = match load.state {
         Some(state) => Some(state),
-        None => stored_state(&tables, id)?,
+        None => stored_state(tables, id)?,
     };
     // Only as far as they fit: of a store that does not, rows are read as cranks ask for them.
     let rows = tables.prefix(STORES, &id.to_bytes()).map(|row| {
@@ -177,7 +189,7 @@ fn load_vat(parts: &Parts, load: Load) -> Result<LiveVat, String> {
             (key, value)
         })
     });
-    let (last, budget) = (load.progress.crank, parts.store_cache_bytes);
+    let (last, budget) = (load.progress.crank, store_cache_bytes);
     let store = Store::load(load.rows, last, rows, budget).map_err(|error| error.to_string())?;
     let stored = Stored {
         progress: load.progress,

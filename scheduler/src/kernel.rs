@@ -16,7 +16,7 @@ use crate::clock::RunningClock;
 use crate::engine::{Engine, Threads, asked};
 use crate::error::{ClockError, CloseError, RunError, SendError, TrySendError, WaitError};
 use crate::explain::{Explanation, Question};
-use crate::host::{Batch, Draft, Request, Unsent, check_request_id};
+use crate::host::{Batch, Draft, Host, Request, Unsent, check_request_id};
 use crate::order::CommitOrder;
 use crate::sequencer::{EntryTicket, InputItem, Item};
 use crate::stats::{Counters, Stats};
@@ -25,13 +25,48 @@ use crate::ticket::{Convert, Ticket, TicketCell};
 
 /// Inputs that wait for a run (`Dispatch` order).
 #[derive(Default)]
-struct Waiting {
-    writer: InputWriter,
-    deliveries: u32,
-    entries: Vec<EntryTicket>,
+pub(crate) struct Waiting {
+    pub(crate) writer: InputWriter,
+    pub(crate) deliveries: u32,
+    pub(crate) entries: Vec<EntryTicket>,
     /// Request ids among them, with the digest of the body and the entry.
-    requests: HashMap<String, ([u8; 32], usize)>,
-    names: Vec<String>,
+    pub(crate) requests: HashMap<String, ([u8; 32], usize)>,
+    pub(crate) names: Vec<String>,
+}
+
+impl Waiting {
+    /// Has a ticket wait along with the one under that request id, if there is one.
+    pub(crate) fn join(
+        &mut self,
+        id: &str,
+        digest: [u8; 32],
+        cell: &Arc<TicketCell>,
+    ) -> Option<Result<(), SendError>> {
+        let (known, entry) = self.requests.get(id).copied()?;
+        if known != digest {
+            return Some(Err(SendError::Conflict { id: id.to_owned() }));
+        }
+        self.entries[entry].cells.push(Arc::clone(cell));
+        Some(Ok(()))
+    }
+
+    /// Keeps an entry.
+    pub(crate) fn keep(&mut self, draft: Draft, request: Option<&str>, cell: &Arc<TicketCell>) {
+        if let Some(id) = request {
+            let entry = self.entries.len();
+            self.requests.insert(id.to_owned(), (draft.digest(), entry));
+        }
+        draft.write(request, &mut self.writer);
+        let first = self.deliveries;
+        self.deliveries += draft.deliveries;
+        self.entries.push(EntryTicket {
+            first,
+            count: draft.deliveries,
+            cells: vec![Arc::clone(cell)],
+            bytes: draft.bytes(),
+        });
+        self.names.extend(draft.names);
+    }
 }
 
 /// A running kernel: vats, their order, and the journal that makes it last.
@@ -310,10 +345,6 @@ impl Kernel {
         &self.engine
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.engine.parts.crank.limits
-    }
-
     /// The newest version of a kind that the host has registered.
     pub(crate) fn newest<'n>(&self, kind: &'n str) -> Result<(&'n str, u32), SendError> {
         match self.engine.parts.crank.kinds.get(kind) {
@@ -322,21 +353,6 @@ impl Kernel {
                 kind: kind.to_owned(),
             }),
         }
-    }
-
-    /// Whether the host has registered that version of a kind.
-    pub(crate) fn check_version(&self, kind: &str, version: u32) -> Result<(), SendError> {
-        match self.engine.parts.crank.kinds.get_version(kind, version) {
-            Some(_) => Ok(()),
-            None => Err(SendError::UnknownVersion {
-                kind: kind.to_owned(),
-                version,
-            }),
-        }
-    }
-
-    pub(crate) fn next_host_counter(&self) -> u64 {
-        self.host_counter.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Takes back the counters of vats that were not made after all, if no others were given out
@@ -476,12 +492,8 @@ impl Kernel {
         if let Some(id) = request {
             check_request_id(id)?;
             let digest = draft.digest();
-            if let Some((known, entry)) = waiting.requests.get(id).copied() {
-                if known != digest {
-                    return Err(SendError::Conflict { id: id.to_owned() });
-                }
-                waiting.entries[entry].cells.push(Arc::clone(cell));
-                return Ok(Taken::Known);
+            if let Some(known) = waiting.join(id, digest, cell) {
+                return known.map(|()| Taken::Known);
             }
             let (asked, to_attach) = (id.to_owned(), Arc::clone(cell));
             let known = self.engine.ask_urgently(move |sequencer| {
@@ -501,22 +513,7 @@ impl Kernel {
         let names = draft.names.clone();
         self.engine
             .ask_urgently(move |sequencer| sequencer.check_names(&names))?;
-        if let Some(id) = request {
-            let entry = waiting.entries.len();
-            waiting
-                .requests
-                .insert(id.to_owned(), (draft.digest(), entry));
-        }
-        draft.write(request, &mut waiting.writer);
-        let first = waiting.deliveries;
-        waiting.deliveries += draft.deliveries;
-        waiting.entries.push(EntryTicket {
-            first,
-            count: draft.deliveries,
-            cells: vec![Arc::clone(cell)],
-            bytes: draft.bytes(),
-        });
-        waiting.names.extend(draft.names);
+        waiting.keep(draft, request, cell);
         Ok(Taken::New)
     }
 
@@ -768,6 +765,26 @@ impl Kernel {
         {
             self.engine.parts.call_back(cell.fail(WaitError::Closed));
         }
+    }
+}
+
+impl Host for Kernel {
+    fn limits(&self) -> &Limits {
+        &self.engine.parts.crank.limits
+    }
+
+    fn check_version(&self, kind: &str, version: u32) -> Result<(), SendError> {
+        match self.engine.parts.crank.kinds.get_version(kind, version) {
+            Some(_) => Ok(()),
+            None => Err(SendError::UnknownVersion {
+                kind: kind.to_owned(),
+                version,
+            }),
+        }
+    }
+
+    fn next_host_counter(&self) -> u64 {
+        self.host_counter.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

@@ -66,6 +66,8 @@
 //! ([`WaitError::InsideCrank`], [`SendError::NoRoom`], [`CloseError::InsideCrank`]).
 
 #[cfg(not(crankcase_loom))]
+mod bench;
+#[cfg(not(crankcase_loom))]
 mod builder;
 #[cfg(not(crankcase_loom))]
 mod callers;
@@ -111,6 +113,8 @@ mod state;
 mod stats;
 #[cfg(not(crankcase_loom))]
 mod stores;
+#[cfg(all(feature = "testing", not(crankcase_loom)))]
+pub mod testing;
 #[cfg(not(crankcase_loom))]
 mod ticket;
 #[cfg(not(crankcase_loom))]

@@ -15,7 +15,7 @@ use crate::sequencer::{FoundState, Sequencer};
 use crate::ticket::{Ticket, TicketCell};
 
 /// The kind of a vat, and the version of its code.
-type KindAndVersion = (String, u32);
+pub(crate) type KindAndVersion = (String, u32);
 
 impl Kernel {
     /// What the holder of the role finds, once everything that it can have seen is released.
@@ -119,10 +119,7 @@ impl Kernel {
             FoundState::Unreadable(why) => return Err(ReadError::Journal(why)),
         };
         let bytes = bytes.ok_or(ReadError::NoSuchVat { vat })?;
-        let unreadable = |error: DecodeError| ReadError::Journal(error.to_string());
-        let body = Body::read(&bytes).map_err(unreadable)?;
-        let state: V = body.to_payload().map_err(unreadable)?.decode()?;
-        Ok(look(&state))
+        Ok(look(&decoded_state(&bytes)?))
     }
 
     fn check_outside(&self) -> Result<(), WaitError> {
@@ -136,8 +133,18 @@ impl Kernel {
     }
 }
 
+/// The state that the bytes hold.
+pub(crate) fn decoded_state<V: Vat>(bytes: &[u8]) -> Result<V, ReadError> {
+    let unreadable = |error: DecodeError| ReadError::Journal(error.to_string());
+    let body = Body::read(bytes).map_err(unreadable)?;
+    Ok(body.to_payload().map_err(unreadable)?.decode()?)
+}
+
 /// Whether a vat that was found is of the kind that was asked for.
-fn check_kind<V: Vat>(vat: VatId, found: Option<KindAndVersion>) -> Result<(), ReadError> {
+pub(crate) fn check_kind<V: Vat>(
+    vat: VatId,
+    found: Option<KindAndVersion>,
+) -> Result<(), ReadError> {
     match found {
         Some((found, _)) if found != V::KIND => Err(ReadError::OtherKind {
             vat,

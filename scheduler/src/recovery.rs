@@ -116,16 +116,16 @@ pub(crate) fn look_into(
 
 /// What waits at the end of the order, with the bodies from the records that produced them.
 #[derive(Default)]
-struct Bodies {
+pub(crate) struct Bodies {
     /// By vat, in the order of its inbox.
-    deliveries: Vec<(Slot, Vec<Delivery>)>,
+    pub(crate) deliveries: Vec<(Slot, Vec<Delivery>)>,
     /// What waits in promises.
-    parked: Vec<(DeliveryId, Parked)>,
+    pub(crate) parked: Vec<(DeliveryId, Parked)>,
 }
 
 impl Bodies {
     /// Reads them, at most `at_once` of each inbox.
-    fn of(state: &State, groups: &Groups, at_once: u64) -> Result<Self, OpenError> {
+    pub(crate) fn of(state: &State, groups: &Groups, at_once: u64) -> Result<Self, OpenError> {
         let mut wanted: BTreeSet<DeliveryId> = state.parked().collect();
         let mut inboxes = Vec::new();
         for (slot, entry) in state.vats().iter() {
@@ -162,7 +162,7 @@ impl Bodies {
 
 impl Bodies {
     /// The recount of what is there.
-    fn audit(&self, state: &State, tables: &Tables) -> Result<Audit, OpenError> {
+    pub(crate) fn audit(&self, state: &State, tables: &Tables) -> Result<Audit, OpenError> {
         let in_inboxes = self
             .deliveries
             .iter()

@@ -3,21 +3,18 @@
 //! It knows no thread: one crank after the other, in the order of the records, each over the vat as
 //! its own earlier cranks left it. What a crank leaves is compared with its record byte for byte.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use crankcase_journal::{PrivateCopy, ReadError};
 use crankcase_vat::record::{Act, Record};
-use crankcase_vat::{Delivery, DeliveryId, LiveVat, RecordBytes, Seq, Shared, VatId, Workspace};
-use rustc_hash::FxHashMap;
+use crankcase_vat::{DeliveryId, RecordBytes, Seq, Shared, VatId, Workspace};
 
+use crate::bench::{Bench, Undoable};
 use crate::builder::KernelBuilder;
 use crate::error::OpenError;
 use crate::inspect::RecordView;
+use crate::order::CommitOrder;
 use crate::recovery::{check_shapes, order_of};
-use crate::sequencer::{Parked, delivery_of};
-use crate::state::{Effect, Slot, State};
 
 /// What running a journal again came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,18 +134,7 @@ impl KernelBuilder {
         if first > Seq::ZERO.next() {
             return Err(ReplayError::Dropped { first });
         }
-        let mut replay = Replay {
-            state: State::new(order),
-            shared: self.shared(copy.identity().seed),
-            space: Workspace::new(),
-            vats: FxHashMap::default(),
-            parked: FxHashMap::default(),
-            report: ReplayReport {
-                records: 0,
-                cranks: 0,
-                difference: None,
-            },
-        };
+        let mut replay = Replay::new(order, self.shared(copy.identity().seed));
         for group in copy.groups().from(first) {
             let group = group?;
             for (seq, record) in group.records() {
@@ -162,24 +148,27 @@ impl KernelBuilder {
     }
 }
 
-/// A vat with what waits for it.
-struct Cell {
-    live: LiveVat,
-    inbox: VecDeque<Delivery>,
-}
-
 /// How far a journal has been run again.
-struct Replay {
-    state: State,
-    shared: Shared,
-    space: Workspace,
-    vats: FxHashMap<Slot, Cell>,
-    parked: FxHashMap<DeliveryId, Parked>,
-    report: ReplayReport,
+pub(crate) struct Replay {
+    bench: Bench,
+    pub(crate) report: ReplayReport,
 }
 
 impl Replay {
-    fn step(&mut self, seq: Seq, bytes: &[u8]) -> Result<Option<Difference>, OpenError> {
+    /// Before the first record.
+    pub(crate) fn new(order: CommitOrder, shared: Shared) -> Self {
+        Self {
+            bench: Bench::new(order, shared, Workspace::new()),
+            report: ReplayReport {
+                records: 0,
+                cranks: 0,
+                difference: None,
+            },
+        }
+    }
+
+    /// Goes through the next record; gives how what was left now differs from it.
+    pub(crate) fn step(&mut self, seq: Seq, bytes: &[u8]) -> Result<Option<Difference>, OpenError> {
         let damaged = |what: String| OpenError::Damaged {
             what,
             place: format!("record {seq}"),
@@ -191,7 +180,7 @@ impl Replay {
             // What was the newest version then stands in the record, and not in the code.
             for act in crank.acts() {
                 if let Act::Spawn { kind, version, .. } = act.map_err(unreadable)? {
-                    self.shared.kinds.set_newest(kind, version);
+                    self.bench.shared.kinds.set_newest(kind, version);
                 }
             }
             let left = self.run(crank.vat, crank.consumed);
@@ -204,12 +193,16 @@ impl Replay {
             self.report.cranks += 1;
         }
         let mut effects = Vec::new();
-        let applied = self.state.apply(bytes, &mut effects);
+        let applied = self.bench.state.apply(bytes, &mut effects);
         applied.map_err(|why| OpenError::contradiction(seq, &why))?;
-        drop(self.state.take_remains());
+        drop(self.bench.state.take_remains());
         let record = RecordBytes::from(bytes);
         for effect in effects {
-            self.perform(effect, &record, damaged)?;
+            let performed = self.bench.perform(effect, &record);
+            performed.map_err(|undoable| match undoable {
+                Undoable::UnknownKind { kind, version } => OpenError::UnknownKind { kind, version },
+                Undoable::NoBody(_) => damaged(undoable.to_string()),
+            })?;
         }
         self.report.records += 1;
         Ok(None)
@@ -217,59 +210,14 @@ impl Replay {
 
     /// Runs the next crank of a vat, and gives the record that it leaves.
     fn run(&mut self, vat: VatId, consumed: DeliveryId) -> Result<RecordBytes, String> {
-        let cell = self
-            .state
-            .vats()
-            .find(vat)
-            .and_then(|slot| self.vats.get_mut(&slot));
-        let cell = cell.ok_or_else(|| format!("it is of vat {vat}, which is not there"))?;
-        let delivery = cell.inbox.pop_front();
-        let delivery = delivery
-            .filter(|delivery| delivery.id() == consumed)
-            .ok_or_else(|| format!("it consumed {consumed}, which is not what waits first"))?;
-        let finished = cell.live.run(&delivery, &self.shared, &mut self.space);
-        Ok(finished.map_err(|unread| unread.to_string())?.record)
-    }
-
-    /// Takes up what follows from a record.
-    fn perform(
-        &mut self,
-        effect: Effect,
-        record: &RecordBytes,
-        damaged: impl Fn(String) -> OpenError,
-    ) -> Result<(), OpenError> {
-        match effect {
-            Effect::Born {
-                slot,
-                id,
-                number,
-                kind,
-            } => {
-                let kind = &self.state.kinds()[usize::from(kind)];
-                let (name, version) = (&kind.name, kind.version);
-                let known = self.shared.kinds.get_version(name, version);
-                let known = known.ok_or_else(|| OpenError::UnknownKind {
-                    kind: name.clone(),
-                    version,
-                })?;
-                let live = LiveVat::unborn(id, number, Arc::clone(known));
-                let inbox = VecDeque::new();
-                self.vats.insert(slot, Cell { live, inbox });
-            }
-            Effect::Deliver { slot, head, what } => {
-                let missing = || damaged(format!("the body of delivery {} is not kept", head.id()));
-                let delivery = delivery_of(head, what, record, &mut self.parked);
-                let cell = self.vats.get_mut(&slot).ok_or_else(missing)?;
-                cell.inbox.push_back(delivery.ok_or_else(missing)?);
-            }
-            Effect::Park { delivery, time, at } => {
-                let act = at.of(record);
-                self.parked.insert(delivery, Parked { act, time });
-            }
-            Effect::Unpark { delivery } => drop(self.parked.remove(&delivery)),
-            Effect::Answer { .. } => {}
-            Effect::Ended { slot } => drop(self.vats.remove(&slot)),
+        let slot = self.bench.state.vats().find(vat);
+        let slot = slot.ok_or_else(|| format!("it is of vat {vat}, which is not there"))?;
+        let not_first = || format!("it consumed {consumed}, which is not what waits first");
+        let ran = self.bench.run(slot).ok_or_else(not_first)?;
+        let ran = ran.map_err(|unread| unread.to_string())?;
+        if ran.consumed != consumed {
+            return Err(not_first());
         }
-        Ok(())
+        Ok(ran.record)
     }
 }

@@ -26,22 +26,47 @@ use crate::state::rows::{STORES, VATS, VatRow, store_key};
 use crate::sync::Ordering;
 
 /// See the module's text.
-pub(crate) struct StoreTables {
-    parts: Arc<Parts>,
+pub(crate) struct StoreTables<T> {
+    tables: T,
 }
 
-impl StoreTables {
-    /// What stands behind the stores of a kernel's vats.
-    pub(crate) const fn of(parts: Arc<Parts>) -> Self {
-        Self { parts }
+/// Where the tables are.
+pub(crate) trait HasTables: Send {
+    /// Looks at the rows as they are now.
+    fn look<R>(
+        &self,
+        look: impl FnOnce(&TableView) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError>;
+
+    /// How many checkpoints were written.
+    fn checkpoints(&self) -> u64;
+}
+
+impl HasTables for Arc<Parts> {
+    fn look<R>(
+        &self,
+        look: impl FnOnce(&TableView) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        Parts::look(self, look)
+    }
+
+    fn checkpoints(&self) -> u64 {
+        self.counters.checkpoints.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: HasTables> StoreTables<T> {
+    /// What stands behind the stores of vats.
+    pub(crate) const fn of(tables: T) -> Self {
+        Self { tables }
     }
 
     fn look<R>(&self, look: impl FnOnce(&TableView) -> Result<R, ReadError>) -> Result<R, String> {
-        self.parts.look(look).map_err(|error| error.to_string())
+        self.tables.look(look).map_err(|error| error.to_string())
     }
 }
 
-impl Backing for StoreTables {
+impl<T: HasTables> Backing for StoreTables<T> {
     fn get(&self, vat: VatId, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         self.look(|view| view.get(STORES, &store_key(vat, key)))
     }
@@ -82,6 +107,6 @@ impl Backing for StoreTables {
 
     fn generation(&self) -> u64 {
         // Behind by a checkpoint, it has a store ask later and nothing else.
-        self.parts.counters.checkpoints.load(Ordering::Relaxed)
+        self.tables.checkpoints()
     }
 }

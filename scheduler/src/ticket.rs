@@ -34,7 +34,7 @@ enum Phase {
 }
 
 /// What waiting ends with.
-type Known = Result<Arc<Vec<Outcome>>, WaitError>;
+pub(crate) type Known = Result<Arc<Vec<Outcome>>, WaitError>;
 
 struct Inner {
     phase: Phase,
@@ -126,6 +126,12 @@ impl TicketCell {
         drop(inner);
         drop(replaced);
         (None, sequenced && first)
+    }
+
+    /// What is known, without waiting.
+    #[cfg(feature = "testing")]
+    pub(crate) fn known(&self) -> Option<Known> {
+        self.ask(None).0
     }
 
     /// Where it stands, for people.

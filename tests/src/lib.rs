@@ -11,6 +11,7 @@ pub mod executor;
 pub mod gate;
 pub mod golden;
 pub mod host;
+pub mod kit;
 pub mod laws;
 pub mod luck;
 pub mod oracle;

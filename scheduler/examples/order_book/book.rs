@@ -6,8 +6,8 @@ use crankcase::collections::{Log, OrderedMap};
 use crankcase::{Answer, Crank, Promise, Ref, Rejection, VatId};
 use serde::{Deserialize, Serialize};
 
-use crate::MONEY;
-use crate::trader::{Escrow, Till};
+use super::MONEY;
+use super::trader::{Escrow, Till};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crankcase::{Answer, Crank, ObjectId, Promise, Ref, Rejection};
 use serde::{Deserialize, Serialize};
 
-use crate::book::{Book, Order, Placed, not_open};
-use crate::{GOODS, MONEY};
+use super::book::{Book, Order, Placed, not_open};
+use super::{GOODS, MONEY};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Holding {

@@ -223,7 +223,8 @@ impl Sequencer {
     }
 }
 
-fn load_of(state: &State, slot: Slot, cell: &Arc<Cell>) -> Load {
+/// What a vat is made of that comes into memory.
+pub(crate) fn load_of(state: &State, slot: Slot, cell: &Arc<Cell>) -> Load {
     let entry = state.vat(slot);
     let rows: Vec<NewerRow> = entry
         .newer_rows()

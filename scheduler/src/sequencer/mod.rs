@@ -36,11 +36,15 @@ use crate::ticket::TicketCell;
 
 pub(crate) use deliveries::{Parked, delivery_of};
 pub(crate) use tickets::EntryTicket;
+#[cfg(feature = "testing")]
+pub(crate) use {memory::load_of, tickets::Tickets};
 
 use checkpoints::Checkpoint;
 pub(crate) use memory::InMemory;
 use reorder::Reorder;
-use tickets::{Done, Tickets};
+use tickets::Done;
+#[cfg(not(feature = "testing"))]
+use tickets::Tickets;
 
 /// A crank's record, on its way to its place.
 pub(crate) struct CrankItem {

@@ -30,16 +30,16 @@ struct Open {
 }
 
 /// An entry of which every outcome is known.
-pub(super) struct Done {
+pub(crate) struct Done {
     /// Whether someone waits for it.
-    pub(super) waited: bool,
+    pub(crate) waited: bool,
     /// The room that it gives back.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// See the module's text.
 #[derive(Default)]
-pub(super) struct Tickets {
+pub(crate) struct Tickets {
     open: Vec<Option<Open>>,
     free: Vec<usize>,
     by_delivery: FxHashMap<DeliveryId, usize>,
@@ -48,7 +48,7 @@ pub(super) struct Tickets {
 impl Tickets {
     /// Registers what waits for an entry of the input at `seq`. An entry that makes no delivery is
     /// done with that.
-    pub(super) fn register(
+    pub(crate) fn register(
         &mut self,
         seq: Seq,
         entry: EntryTicket,
@@ -96,7 +96,7 @@ impl Tickets {
     }
 
     /// Has a ticket wait for a request that came before and is not settled.
-    pub(super) fn attach(&mut self, request: &RequestState, cell: Arc<TicketCell>) {
+    pub(crate) fn attach(&mut self, request: &RequestState, cell: Arc<TicketCell>) {
         let missing = request.outcomes.iter().position(Option::is_none);
         let missing = missing.expect("a request that is not settled misses an outcome");
         let delivery = DeliveryId::new(request.first.seq, request.first.index + missing as u32);
@@ -122,7 +122,7 @@ impl Tickets {
     }
 
     /// The deliveries whose outcomes a ticket waits for.
-    pub(super) fn missing(&self, cell: &Arc<TicketCell>) -> Vec<DeliveryId> {
+    pub(crate) fn missing(&self, cell: &Arc<TicketCell>) -> Vec<DeliveryId> {
         let open = self.open.iter().flatten();
         let mut of_ticket = open.filter(|open| open.cells.iter().any(|own| Arc::ptr_eq(own, cell)));
         let Some(open) = of_ticket.next() else {
@@ -137,7 +137,7 @@ impl Tickets {
 
     /// Notes the outcome of a delivery; when it is the last of its entry, whoever waits for the
     /// entry is released with the record that is being sequenced.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         delivery: DeliveryId,
         outcome: Outcome,
@@ -172,7 +172,7 @@ impl Tickets {
     }
 
     /// Takes everyone who waits.
-    pub(super) fn drain(&mut self) -> Vec<Arc<TicketCell>> {
+    pub(crate) fn drain(&mut self) -> Vec<Arc<TicketCell>> {
         self.by_delivery.clear();
         self.free.clear();
         self.open

@@ -16,6 +16,7 @@ mod explaining;
 mod failing_disk;
 mod golden;
 mod inside_cranks;
+mod kit;
 mod looking;
 mod names;
 mod opening;
