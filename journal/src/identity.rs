@@ -17,6 +17,7 @@ use std::path::Path;
 use crankcase_vat::mutant;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::crash_points::{CrashPoint, pass};
 use crate::error::{Damage, OpenError};
 use crate::layout::{DIRECTORY_FORMAT, IDENTITY_FILE, IDENTITY_TEMPORARY};
 use crate::stored_group::{array, le_u64};
@@ -103,7 +104,9 @@ impl Identity {
         let mut file = File::create(&temporary)?;
         file.write_all(&self.encode())?;
         file.sync_all()?;
+        pass(CrashPoint::IdentityWritten);
         fs::rename(&temporary, dir.join(IDENTITY_FILE))?;
+        pass(CrashPoint::IdentityRenamed);
         sync_folder(dir)
     }
 }

@@ -20,6 +20,7 @@ use fjall::PersistMode;
 use crate::activity_hash::{ActivityHash, HashChain};
 use crate::checkpointer::{Checkpointer, TableStore};
 use crate::committer::{Committer, LogStore, stored_first_retained};
+use crate::crash_points::{CrashPoint, pass};
 use crate::database::{DatabaseOptions, LogDatabase, TablesDatabase};
 use crate::error::{Damage, OpenError, ReadError, fjall_to_io};
 use crate::groups::{GroupSource, Groups};
@@ -273,6 +274,7 @@ fn make_parts(
     let marker = dir.join(CREATING_FILE);
     fs::write(&marker, b"").map_err(making(CREATING_FILE))?;
     sync_folder(dir).map_err(making(CREATING_FILE))?;
+    pass(CrashPoint::MakingMarked);
     for folder in [LOG_FOLDER, TABLES_FOLDER] {
         match fs::remove_dir_all(dir.join(folder)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -287,6 +289,7 @@ fn make_parts(
     let tables = open_guarded(dir, || {
         TablesDatabase::open(&dir.join(TABLES_FOLDER), options, Some(Arc::clone(lock)))
     })?;
+    pass(CrashPoint::MakingLog);
     // The first checkpoint's row is there from the start, so that the look finds it in fjall's log.
     let mut batch = tables.db.batch().durability(Some(PersistMode::SyncAll));
     batch.insert(
@@ -303,6 +306,7 @@ fn make_parts(
         .persist(PersistMode::SyncAll)
         .map_err(fjall_to_io)
         .map_err(making(LOG_FOLDER))?;
+    pass(CrashPoint::MakingTables);
     let testimony = Testimony {
         last: Seq::ZERO,
         hash: ActivityHash::ZERO,
@@ -311,8 +315,11 @@ fn make_parts(
     };
     Witness::create(dir, &testimony).map_err(making(WITNESS_FILE))?;
     sync_folder(dir).map_err(making(WITNESS_FILE))?;
+    pass(CrashPoint::MakingWitness);
     fresh.write(dir).map_err(making("the identity"))?;
+    pass(CrashPoint::MakingIdentity);
     remove_marker(dir)?;
+    pass(CrashPoint::MakingUnmarked);
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         sync_folder(parent).map_err(making(""))?;
     }
@@ -348,6 +355,7 @@ fn open_existing(
         Some(looked) => (looked.witness_counter, looked.testimony),
         None => Testimony::read(dir)?,
     };
+    pass(CrashPoint::RecoveryLooked);
     // From here on nothing is refused that the look could have found; what still fails is the system's.
     let mut torn_tail = None;
     if guards.cut_torn_tail {
@@ -363,12 +371,15 @@ fn open_existing(
             .write(dir)
             .map_err(OpenError::io("raising the timeline"))?;
     }
+    pass(CrashPoint::RecoveryTimeline);
     let log = open_guarded(dir, || {
         LogDatabase::open(&dir.join(LOG_FOLDER), options, Some(Arc::clone(&lock)))
     })?;
+    pass(CrashPoint::RecoveryLog);
     let tables = open_guarded(dir, || {
         TablesDatabase::open(&dir.join(TABLES_FOLDER), options, Some(lock))
     })?;
+    pass(CrashPoint::RecoveryTables);
     let state = match looked {
         Some(Looked { state, .. }) => state,
         None => read_state(&log, &tables, guards.witness.then_some(&testimony))?,
@@ -429,6 +440,7 @@ fn assemble(
         .persist(PersistMode::SyncData)
         .map_err(fjall_to_io)
         .and_then(|()| {
+            pass(CrashPoint::RecoverySynced);
             witness.write(&Testimony {
                 last: recovered.last,
                 hash: recovered.hash,
@@ -436,7 +448,10 @@ fn assemble(
                 closed: false,
             })
         })
-        .and_then(|()| witness.sync())
+        .and_then(|()| {
+            pass(CrashPoint::RecoveryWitnessed);
+            witness.sync()
+        })
         .map_err(OpenError::io("writing the witness"))?;
     let first_retained = stored_first_retained(&log).map_err(open_error)?;
     let shared = Arc::new(Shared::new(
@@ -522,6 +537,7 @@ fn set_aside(dir: &Path, cut: &Cut) -> Result<TornTail, OpenError> {
         .and_then(|()| sync_folder(&folder))
         .and_then(|()| sync_folder(dir))
         .map_err(doing())?;
+    pass(CrashPoint::RecoverySetAside);
     let file = fs::OpenOptions::new()
         .write(true)
         .open(&cut.path)
@@ -529,6 +545,7 @@ fn set_aside(dir: &Path, cut: &Cut) -> Result<TornTail, OpenError> {
     file.set_len(cut.whole_bytes)
         .and_then(|()| file.sync_all())
         .map_err(doing())?;
+    pass(CrashPoint::RecoveryCut);
     Ok(TornTail {
         file: Path::new(cut.folder).join(file_name),
         offset: cut.whole_bytes,

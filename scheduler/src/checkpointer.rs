@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Checkpointer, Durable, RowBatch};
 use crankcase_vat::Seq;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut checkpointer: Check
     while let Some(job) = parts.checkpoints.take() {
         match job {
             CheckpointJob::Write { at, durable, rows } => {
+                pass(CrashPoint::CheckpointTaken);
                 let mut rows = rows.into_batch();
                 let written = match sweep(parts, &mut rows) {
                     Ok(()) => checkpointer
@@ -76,6 +78,7 @@ fn sweep(parts: &Parts, rows: &mut RowBatch) -> Result<(), crankcase_journal::Re
             rows.delete(STORES, &row?.0);
         }
         rows.delete(SWEEPS, &vat);
+        pass(CrashPoint::CleanUpSwept);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crankcase_journal::TableSnapshot;
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_vat::{Cause, CrankNumber, LiveVat, Progress, Store, Stored, VatId, VatNumber};
 
 use crate::cell::Cell;
@@ -75,7 +76,10 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 let begin = later.back().map_or(now, |(time, _)| now.max(*time));
                 later.push_back((begin + rest, cell));
             }
-            Taken::Work(Chore::Drop(cells, remains)) => drop((cells, remains)),
+            Taken::Work(Chore::Drop(cells, remains)) => {
+                drop((cells, remains));
+                pass(CrashPoint::CleanUpDropped);
+            }
             Taken::Work(Chore::Refill(cell)) => {
                 if let Err(why) = refill(parts, role, &cell, &mut reader) {
                     let why = format!("the inbox of vat {}: {why}", cell.id);
@@ -86,6 +90,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 let cell = Arc::clone(&load.cell);
                 match load_vat(parts, *load) {
                     Ok(live) => {
+                        pass(CrashPoint::LoadRead);
                         parts.note_store(&cell, live.store_bytes());
                         let mut slot = cell.live.lock().unwrap_or_else(PoisonError::into_inner);
                         *slot = Some(live);

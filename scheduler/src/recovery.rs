@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Durability, Fact, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
 use crankcase_vat::{
@@ -52,6 +53,7 @@ pub(crate) fn recover(
     last: Seq,
 ) -> Result<Recovered, OpenError> {
     let mut state = State::load(order, &tables.snapshot()?)?;
+    pass(CrashPoint::RecoveryLoaded);
     let mut replayed = (0, 0);
     let mut effects: Vec<Effect> = Vec::new();
     if state.last() < last {
@@ -78,6 +80,7 @@ pub(crate) fn recover(
             place: "the journal".to_owned(),
         });
     }
+    pass(CrashPoint::RecoveryReplayed);
     Ok(Recovered { state, replayed })
 }
 
@@ -497,6 +500,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         Some(directory) => Prior::look(&builder, directory)?,
         None => None,
     };
+    pass(CrashPoint::RecoveryTried);
     let fresh = builder.fresh_identity();
     let opened = crankcase_journal::open(directory, &settings, &fresh)?;
     let Opened {
@@ -507,6 +511,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         tables,
         recovered,
     } = opened;
+    pass(CrashPoint::RecoveryOpened);
     let stored = check_identity(&builder, &identity)?;
     let prior = match prior.filter(|prior| prior.last == recovered.last) {
         Some(prior) => prior,
@@ -582,7 +587,9 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
             sequencer.restore(slot, deliveries);
         }
     });
+    pass(CrashPoint::RecoveryRestored);
     let threads = Threads::start(&engine, workers, committer, checkpointer)?;
+    pass(CrashPoint::RecoveryStarted);
     Ok(Kernel::new(
         engine,
         threads,

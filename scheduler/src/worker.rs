@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_vat::{Delivery, StoreUnread, Workspace};
 
 use crate::cell::Cell;
@@ -181,6 +182,7 @@ impl Worker<'_> {
             let begun = (has_ended && delivery.is_clean()).then(Instant::now);
             let ran = live.run(&delivery, &self.parts.crank, &mut self.space);
             if let Some(begun) = begun {
+                pass(CrashPoint::CleanUpStep);
                 self.rest_after(begun, cell);
             }
             drop(delivery);

@@ -16,6 +16,7 @@ mod tickets;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Group, TableSnapshot};
 use crankcase_vat::{ActAt, Delivery, DeliveryId, LiveVat, Outcome, RecordBytes, Seq, What};
 use rustc_hash::FxHashMap;
@@ -239,6 +240,7 @@ impl Sequencer {
                 return None;
             }
         };
+        pass(CrashPoint::SequencerApplied);
         if let Some(audit) = &mut self.audit
             && let Err(difference) = audit.check(seq, record, &self.state)
         {
@@ -249,6 +251,7 @@ impl Sequencer {
         let placed = self.group.push(record);
         assert_eq!(placed, seq, "the group and the state count records alike");
         self.parts.watermarks.sequence(seq);
+        pass(CrashPoint::SequencerGrouped);
         Some(seq)
     }
 
@@ -314,6 +317,7 @@ impl Sequencer {
             self.perform_all(effects.drain(..), &record);
         }
         self.effects = effects;
+        pass(CrashPoint::SequencerPerformed);
     }
 
     fn perform_all(&mut self, effects: impl Iterator<Item = Effect>, record: &RecordBytes) {
@@ -365,7 +369,10 @@ impl Sequencer {
                     }
                 }
             }
-            Effect::Ended { slot } => self.end(slot),
+            Effect::Ended { slot } => {
+                self.end(slot);
+                pass(CrashPoint::CleanUpEnded);
+            }
         }
     }
 
