@@ -119,3 +119,14 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
         Ok(())
     }
 }
+
+/// Makes all names in `folder` and in the folders below it durable.
+pub(crate) fn sync_folders_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders_below(&entry.path())?;
+        }
+    }
+    sync_folder(folder)
+}

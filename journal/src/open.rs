@@ -24,7 +24,7 @@ use crate::crash_points::{CrashPoint, pass};
 use crate::database::{DatabaseOptions, LogDatabase, TablesDatabase};
 use crate::error::{Damage, OpenError, ReadError, fjall_to_io};
 use crate::groups::{GroupSource, Groups};
-use crate::identity::{Identity, sync_folder};
+use crate::identity::{Identity, sync_folder, sync_folders_below};
 use crate::layout::{
     CREATING_FILE, EVIDENCE_FOLDER, IDENTITY_TEMPORARY, LOCK_FILE, LOG_FOLDER, TABLES_FOLDER,
     WITNESS_FILE, seq_of_key,
@@ -307,6 +307,10 @@ fn make_parts(
         .map_err(fjall_to_io)
         .map_err(making(LOG_FOLDER))?;
     pass(CrashPoint::MakingTables);
+    // fjall syncs what it puts into the folders of its keyspaces, and not the names of the folders.
+    for folder in [LOG_FOLDER, TABLES_FOLDER] {
+        sync_folders_below(&dir.join(folder)).map_err(making(folder))?;
+    }
     let testimony = Testimony {
         last: Seq::ZERO,
         hash: ActivityHash::ZERO,

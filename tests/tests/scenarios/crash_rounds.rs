@@ -58,6 +58,19 @@ fn a_disk_that_fails_or_loses_power_below_the_journal_loses_nothing_that_was_tol
 
 #[cfg(unix)]
 #[test]
+fn a_new_journal_is_synced_with_all_its_folders_before_it_is_one() {
+    if !crash::can_fail_below() {
+        return;
+    }
+    let points = CrashPoint::ALL.iter();
+    for &point in points.filter(|point| point.name().starts_with("making.")) {
+        let figures = crash::power_cut_at(point, 1);
+        assert_eq!(figures.points_hit.get(point.name()), Some(&1));
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_full_disk_is_told_and_with_room_again_the_kernel_goes_on() {
     for seed in 1..3 {
         if let Some(figures) = crash::small_disk_round(seed) {
