@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::activity_hash::{ActivityHash, window_start_before};
 use crate::committer::Durable;
+use crate::crash_points::{CrashPoint, pass};
 use crate::database::{LogDatabase, TablesDatabase, View};
 use crate::digest::TablesDigest;
 use crate::error::{CheckpointError, Damage, ReadError, fjall_to_io};
@@ -217,9 +218,13 @@ impl Checkpointer {
                         }
                     }
                     batch.insert(&tables.meta, CHECKPOINT_KEY, row.encode());
+                    pass(CrashPoint::CheckpointGathered);
                     batch.commit().map_err(fjall_to_io)?;
+                    pass(CrashPoint::CheckpointWritten);
                     tables.settle();
-                    witness.sync_data()
+                    witness.sync_data()?;
+                    pass(CrashPoint::CheckpointSettled);
+                    Ok(())
                 })();
                 if let Err(source) = written {
                     self.stopped = true;

@@ -18,6 +18,7 @@ use crankcase_vat::{Seq, mutant};
 use fjall::PersistMode;
 
 use crate::activity_hash::{ActivityHash, HashChain, window_start_before};
+use crate::crash_points::{self, CrashPoint, pass};
 use crate::database::LogDatabase;
 use crate::error::{CloseError, CommitError, ReadError, fjall_to_io};
 use crate::faults::Faults;
@@ -182,6 +183,7 @@ impl Committer {
     fn store(&mut self, group: &mut Group, hash: ActivityHash) -> io::Result<()> {
         let last = group.last();
         let key = group.first();
+        pass(CrashPoint::CommitterBegun);
         if let Some(faults) = &self.faults {
             faults.group_write(self.groups)?;
         }
@@ -204,7 +206,10 @@ impl Committer {
                     Durability::Sync => PersistMode::SyncData,
                     Durability::Buffered | Durability::None => PersistMode::Buffer,
                 };
-                let first_mode = if self.faults.is_some() {
+                // Something comes between the write and the sync.
+                let in_two_steps =
+                    self.faults.is_some() || crash_points::is_armed(CrashPoint::CommitterWritten);
+                let first_mode = if in_two_steps {
                     PersistMode::Buffer
                 } else {
                     mode
@@ -217,10 +222,14 @@ impl Committer {
                     batch.insert(&log.notes, seq_key(*seq), text.as_bytes());
                 }
                 batch.commit().map_err(fjall_to_io)?;
+                pass(CrashPoint::CommitterWritten);
                 if let Some(faults) = &self.faults {
                     faults.group_sync(self.groups)?;
+                }
+                if in_two_steps {
                     log.db.persist(mode).map_err(fjall_to_io)?;
                 }
+                pass(CrashPoint::CommitterSynced);
                 self.group_syncs += u64::from(self.durability == Durability::Sync);
                 if let Some(faults) = &self.faults {
                     faults.witness_write(self.groups)?;
@@ -231,10 +240,12 @@ impl Committer {
                     durability: self.durability,
                     closed: false,
                 })?;
+                pass(CrashPoint::CommitterWitnessed);
                 if self.durability == Durability::Sync
                     && self.groups.is_multiple_of(GROUPS_PER_WITNESS_SYNC)
                 {
                     witness.sync()?;
+                    pass(CrashPoint::CommitterWitnessSynced);
                 }
             }
         }
@@ -248,6 +259,7 @@ impl Committer {
     ///
     /// Why they were not written. That is final, as for [`commit`](Self::commit); no acknowledged group is in doubt.
     pub fn put_facts(&mut self, facts: &[Fact]) -> io::Result<()> {
+        pass(CrashPoint::FactsBegun);
         match &self.store {
             LogStore::Memory(memory) => memory.log().facts.extend(facts.iter().cloned()),
             LogStore::Disk { log, .. } => {
@@ -263,6 +275,7 @@ impl Committer {
                     self.stopped = true;
                     return Err(fjall_to_io(error));
                 }
+                pass(CrashPoint::FactsWritten);
             }
         }
         Ok(())
@@ -381,10 +394,13 @@ impl Committer {
         };
         if let LogStore::Disk { log, witness } = &mut self.store {
             log.db.persist(PersistMode::SyncData).map_err(fjall_to_io)?;
+            pass(CrashPoint::ClosePersisted);
             if !mutant("witness-lags-behind-a-clean-end") {
                 witness.write(&testimony)?;
             }
+            pass(CrashPoint::CloseWitnessed);
             witness.sync()?;
+            pass(CrashPoint::CloseWitnessSynced);
         }
         Ok(())
     }
@@ -428,9 +444,11 @@ fn drop_groups(
         batch.remove(&log.notes, entry.key().map_err(fjall_to_io)?);
     }
     batch.insert(&log.meta, RETAINED_KEY, seq_key(kept));
+    pass(CrashPoint::RetentionBegun);
     // Readers learn of the new floor first, so that a group they miss is one they can tell was dropped.
     shared.set_first_retained(kept);
     batch.commit().map_err(fjall_to_io)?;
+    pass(CrashPoint::RetentionDropped);
     Ok(RetainProgress {
         dropped: starts.len() as u64,
         done,

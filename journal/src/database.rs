@@ -18,6 +18,7 @@ use fjall::{
     Readable, Snapshot, UserValue,
 };
 
+use crate::crash_points::{CrashPoint, pass};
 use crate::layout::{GROUPS, KeyspaceName, LOG_META, NOTES, ROWS, TABLES_META};
 use crate::lock::DirectoryLock;
 use crate::settings::Guards;
@@ -121,6 +122,7 @@ impl LogDatabase {
         if self.bounded && *gathered > GROUPS_MEMTABLE_BYTES {
             *gathered = bytes;
             self.groups.rotate_memtable()?;
+            pass(CrashPoint::CommitterMadeRoom);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use std::path::Path;
 use crankcase_vat::mutant;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::crash_points::{CrashPoint, pass};
 use crate::error::{Damage, OpenError};
 use crate::layout::{DIRECTORY_FORMAT, IDENTITY_FILE, IDENTITY_TEMPORARY};
 use crate::stored_group::{array, le_u64};
@@ -103,7 +104,9 @@ impl Identity {
         let mut file = File::create(&temporary)?;
         file.write_all(&self.encode())?;
         file.sync_all()?;
+        pass(CrashPoint::IdentityWritten);
         fs::rename(&temporary, dir.join(IDENTITY_FILE))?;
+        pass(CrashPoint::IdentityRenamed);
         sync_folder(dir)
     }
 }
@@ -115,4 +118,15 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Makes all names in `folder` and in the folders below it durable.
+pub(crate) fn sync_folders_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders_below(&entry.path())?;
+        }
+    }
+    sync_folder(folder)
 }

@@ -29,6 +29,8 @@
 mod activity_hash;
 mod checkpointer;
 mod committer;
+#[doc(hidden)]
+pub mod crash_points;
 mod database;
 mod digest;
 mod error;

@@ -20,10 +20,11 @@ use fjall::PersistMode;
 use crate::activity_hash::ActivityHash;
 use crate::checkpointer::{Checkpointer, TableStore};
 use crate::committer::{Committer, LogStore, stored_first_retained};
+use crate::crash_points::{CrashPoint, pass};
 use crate::database::{DatabaseOptions, LogDatabase, TablesDatabase};
 use crate::error::{Damage, OpenError, ReadError, fjall_to_io};
 use crate::groups::{GroupSource, Groups};
-use crate::identity::{Identity, sync_folder};
+use crate::identity::{Identity, sync_folder, sync_folders_below};
 use crate::layout::{
     CREATING_FILE, EVIDENCE_FOLDER, IDENTITY_TEMPORARY, LOCK_FILE, LOG_FOLDER, TABLES_FOLDER,
     WITNESS_FILE, seq_of_key,
@@ -276,6 +277,7 @@ fn make_parts(
     let marker = dir.join(CREATING_FILE);
     fs::write(&marker, b"").map_err(making(CREATING_FILE))?;
     sync_folder(dir).map_err(making(CREATING_FILE))?;
+    pass(CrashPoint::MakingMarked);
     for folder in [LOG_FOLDER, TABLES_FOLDER] {
         match fs::remove_dir_all(dir.join(folder)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -290,6 +292,7 @@ fn make_parts(
     let tables = open_guarded(dir, || {
         TablesDatabase::open(&dir.join(TABLES_FOLDER), options, Some(Arc::clone(lock)))
     })?;
+    pass(CrashPoint::MakingLog);
     // The first checkpoint's row is there from the start, so that the look finds it in fjall's log.
     let mut batch = tables.db.batch().durability(Some(PersistMode::SyncAll));
     batch.insert(
@@ -306,6 +309,11 @@ fn make_parts(
         .persist(PersistMode::SyncAll)
         .map_err(fjall_to_io)
         .map_err(making(LOG_FOLDER))?;
+    pass(CrashPoint::MakingTables);
+    // fjall syncs what it puts into the folders of its keyspaces, and not the names of the folders.
+    for folder in [LOG_FOLDER, TABLES_FOLDER] {
+        sync_folders_below(&dir.join(folder)).map_err(making(folder))?;
+    }
     let testimony = Testimony {
         last: Seq::ZERO,
         hash: ActivityHash::ZERO,
@@ -314,8 +322,11 @@ fn make_parts(
     };
     Witness::create(dir, &testimony).map_err(making(WITNESS_FILE))?;
     sync_folder(dir).map_err(making(WITNESS_FILE))?;
+    pass(CrashPoint::MakingWitness);
     fresh.write(dir).map_err(making("the identity"))?;
+    pass(CrashPoint::MakingIdentity);
     remove_marker(dir)?;
+    pass(CrashPoint::MakingUnmarked);
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         sync_folder(parent).map_err(making(""))?;
     }
@@ -351,6 +362,7 @@ fn open_existing(
         Some(looked) => (looked.witness_counter, looked.testimony),
         None => Testimony::read(dir)?,
     };
+    pass(CrashPoint::RecoveryLooked);
     // From here on nothing is refused that the look could have found; what still fails is the system's.
     let mut torn_tail = None;
     if guards.cut_torn_tail {
@@ -366,12 +378,15 @@ fn open_existing(
             .write(dir)
             .map_err(OpenError::io("raising the timeline"))?;
     }
+    pass(CrashPoint::RecoveryTimeline);
     let log = open_guarded(dir, || {
         LogDatabase::open(&dir.join(LOG_FOLDER), options, Some(Arc::clone(&lock)))
     })?;
+    pass(CrashPoint::RecoveryLog);
     let tables = open_guarded(dir, || {
         TablesDatabase::open(&dir.join(TABLES_FOLDER), options, Some(lock))
     })?;
+    pass(CrashPoint::RecoveryTables);
     let state = match looked {
         Some(Looked { state, .. }) => state,
         None => read_state(&log, &tables, guards.witness.then_some(&testimony))?,
@@ -432,6 +447,7 @@ fn assemble(
         .persist(PersistMode::SyncData)
         .map_err(fjall_to_io)
         .and_then(|()| {
+            pass(CrashPoint::RecoverySynced);
             witness.write(&Testimony {
                 last: recovered.last,
                 hash: recovered.hash,
@@ -439,7 +455,10 @@ fn assemble(
                 closed: false,
             })
         })
-        .and_then(|()| witness.sync())
+        .and_then(|()| {
+            pass(CrashPoint::RecoveryWitnessed);
+            witness.sync()
+        })
         .map_err(OpenError::io("writing the witness"))?;
     let first_retained = stored_first_retained(&log).map_err(open_error)?;
     let shared = Arc::new(Shared::new(
@@ -525,6 +544,7 @@ fn set_aside(dir: &Path, cut: &Cut) -> Result<TornTail, OpenError> {
         .and_then(|()| sync_folder(&folder))
         .and_then(|()| sync_folder(dir))
         .map_err(doing())?;
+    pass(CrashPoint::RecoverySetAside);
     let file = fs::OpenOptions::new()
         .write(true)
         .open(&cut.path)
@@ -532,6 +552,7 @@ fn set_aside(dir: &Path, cut: &Cut) -> Result<TornTail, OpenError> {
     file.set_len(cut.whole_bytes)
         .and_then(|()| file.sync_all())
         .map_err(doing())?;
+    pass(CrashPoint::RecoveryCut);
     Ok(TornTail {
         file: Path::new(cut.folder).join(file_name),
         offset: cut.whole_bytes,

@@ -1,5 +1,6 @@
 //! The checkpointer: the thread that brings the tables up to a frozen epoch.
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Checkpointer, Durable, RowBatch};
 use crankcase_vat::Seq;
 
@@ -32,6 +33,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>, mut checkpointer: Check
     while let Some(job) = parts.checkpoints.take() {
         match job {
             CheckpointJob::Write { at, durable, rows } => {
+                pass(CrashPoint::CheckpointTaken);
                 let mut rows = rows.into_batch();
                 let written = match sweep(parts, &mut rows) {
                     Ok(()) => checkpointer
@@ -75,6 +77,7 @@ fn sweep(parts: &Parts, rows: &mut RowBatch) -> Result<(), crankcase_journal::Re
             rows.delete(STORES, &row?.0);
         }
         rows.delete(SWEEPS, &vat);
+        pass(CrashPoint::CleanUpSwept);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{CloseError, Committer, Durable, Group};
 use crankcase_vat::{Outcome, Seq, mutant};
 
@@ -115,15 +116,18 @@ fn commit(parts: &Parts, committer: &mut Committer, group: &mut Group) -> Option
     );
     match committed {
         Ok(durable) => {
+            pass(CrashPoint::CommitterDurable);
             Counters::add(&parts.counters.groups, 1);
             Counters::add(&parts.counters.group_bytes, group.bytes_len() as u64);
             *lock(&parts.durable) = durable;
             parts.watermarks.make_durable(durable.seq());
             // Nothing but this machine has to have it yet, so what is durable is released.
             parts.watermarks.release(durable.seq());
+            pass(CrashPoint::CommitterReleased);
             for release in parts.in_commit().drain(..) {
                 parts.call_back(release.cell.settle(Arc::new(release.outcomes)));
             }
+            pass(CrashPoint::CommitterSettled);
             Some(durable)
         }
         Err(poison) => {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Checkpointer, Committer};
 
 use crate::checkpointer::{self, CheckpointJob};
@@ -279,10 +280,13 @@ impl Threads {
         parts.call_back(parts.admission.close());
         parts.stop_workers();
         let running = engine.wait_for_workers(deadline);
+        pass(CrashPoint::CloseWorkersLeft);
         engine.step_until(Sequencer::settle_log);
+        pass(CrashPoint::CloseLogSettled);
         // From here on nothing more is sequenced, whatever a stuck crank may still hand over.
         engine.with(Sequencer::fail_waiters);
         engine.step_until(Sequencer::settle_tables);
+        pass(CrashPoint::CloseTablesSettled);
         let (done, checkpointer_left) = mpsc::channel();
         if parts
             .checkpoints

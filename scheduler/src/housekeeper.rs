@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_journal::TableSnapshot;
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_vat::{
     Cause, CrankNumber, Kinds, LiveVat, Progress, Store, Stored, VatId, VatNumber,
 };
@@ -78,7 +79,10 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 let begin = later.back().map_or(now, |(time, _)| now.max(*time));
                 later.push_back((begin + rest, cell));
             }
-            Taken::Work(Chore::Drop(cells, remains)) => drop((cells, remains)),
+            Taken::Work(Chore::Drop(cells, remains)) => {
+                drop((cells, remains));
+                pass(CrashPoint::CleanUpDropped);
+            }
             Taken::Work(Chore::Refill(cell)) => {
                 if let Err(why) = refill(parts, role, &cell, &mut reader) {
                     let why = format!("the inbox of vat {}: {why}", cell.id);
@@ -89,6 +93,7 @@ pub(crate) fn run(parts: &Parts, role: &Role<Sequencer>) {
                 let cell = Arc::clone(&load.cell);
                 match load_from(parts, *load) {
                     Ok(live) => {
+                        pass(CrashPoint::LoadRead);
                         parts.note_store(&cell, live.store_bytes());
                         *lock(&cell.live) = Some(live);
                         parts.run_queue.push(cell);

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Durability, Fact, Groups, Identity, Opened, PrivateCopy, Tables};
 use crankcase_vat::record::Record;
 use crankcase_vat::{
@@ -51,6 +52,7 @@ pub(crate) fn recover(
     last: Seq,
 ) -> Result<Recovered, OpenError> {
     let mut state = State::load(order, &tables.snapshot()?)?;
+    pass(CrashPoint::RecoveryLoaded);
     let mut replayed = (0, 0);
     let mut effects: Vec<Effect> = Vec::new();
     if state.last() < last {
@@ -77,6 +79,7 @@ pub(crate) fn recover(
             place: "the journal".to_owned(),
         });
     }
+    pass(CrashPoint::RecoveryReplayed);
     Ok(Recovered { state, replayed })
 }
 
@@ -496,6 +499,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         Some(directory) => Prior::look(&builder, directory)?,
         None => None,
     };
+    pass(CrashPoint::RecoveryTried);
     let fresh = builder.fresh_identity();
     let opened = crankcase_journal::open(directory, &settings, &fresh)?;
     let Opened {
@@ -506,6 +510,7 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
         tables,
         recovered,
     } = opened;
+    pass(CrashPoint::RecoveryOpened);
     let stored = check_identity(&builder, &identity)?;
     let prior = match prior.filter(|prior| prior.last == recovered.last) {
         Some(prior) => prior,
@@ -580,7 +585,9 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
             sequencer.restore(slot, deliveries);
         }
     });
+    pass(CrashPoint::RecoveryRestored);
     let threads = Threads::start(&engine, workers, committer, checkpointer)?;
+    pass(CrashPoint::RecoveryStarted);
     Ok(Kernel::new(
         engine,
         threads,

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_vat::{Delivery, StoreUnread, Workspace};
 
 use crate::cell::Cell;
@@ -182,6 +183,7 @@ impl Worker<'_> {
             let begun = (has_ended && delivery.is_clean()).then(Instant::now);
             let ran = live.run(&delivery, &self.parts.crank, &mut self.space);
             if let Some(begun) = begun {
+                pass(CrashPoint::CleanUpStep);
                 self.rest_after(begun, cell);
             }
             drop(delivery);

@@ -1,5 +1,6 @@
 //! A scenario that hangs ends the test program with its name, instead of hanging it for ever.
 
+use std::io::{Write, stderr};
 use std::panic::Location;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -22,7 +23,8 @@ impl Watch {
         let (alive, ended) = channel();
         std::thread::spawn(move || {
             if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LONGEST) {
-                eprintln!("the scenario at {place} hangs ({what})");
+                // Past what keeps the words of a test until it has ended, which it will not.
+                let _ = writeln!(stderr(), "the scenario at {place} hangs ({what})");
                 std::process::abort();
             }
         });

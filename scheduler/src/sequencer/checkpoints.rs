@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crankcase_journal::Durable;
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_vat::{Seq, mutant};
 
 use super::Sequencer;
@@ -51,6 +52,7 @@ impl Sequencer {
                 self.write_checkpoint(self.parts.durable());
             }
         }
+        pass(CrashPoint::SequencerCut);
         CommitJob::Commit { group, releases }
     }
 
@@ -59,6 +61,7 @@ impl Sequencer {
         self.checkpoint = Checkpoint::Frozen { at, rows, thaw };
         self.bytes_since_checkpoint = 0;
         self.records_since_checkpoint = 0;
+        pass(CrashPoint::CheckpointFrozen);
     }
 
     pub(super) fn committed(&mut self, committed: Committed) {
@@ -68,6 +71,7 @@ impl Sequencer {
             durable,
         } = committed;
         self.committing = None;
+        pass(CrashPoint::SequencerReported);
         if self.spare.len() < 2 {
             self.spare.push((group, releases));
         }
@@ -111,7 +115,9 @@ impl Sequencer {
             return;
         };
         self.state.thaw(&thaw);
+        pass(CrashPoint::CheckpointThawed);
         self.unload();
+        pass(CrashPoint::CheckpointUnloaded);
         if self.pace.drop_below_checkpoint {
             // As of the checkpoint, and not as of now: what was consumed since may have been
             // consumed by a record that a crash loses.

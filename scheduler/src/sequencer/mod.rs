@@ -15,6 +15,7 @@ mod tickets;
 
 use std::sync::Arc;
 
+use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Group, TableSnapshot};
 use crankcase_vat::{
     ActAt, Delivery, DeliveryId, LiveVat, Outcome, RecordBytes, Seq, What, mutant,
@@ -246,6 +247,7 @@ impl Sequencer {
                 return None;
             }
         };
+        pass(CrashPoint::SequencerApplied);
         if let Some(audit) = &mut self.audit
             && let Err(difference) = audit.check(seq, record, &self.state)
         {
@@ -256,6 +258,7 @@ impl Sequencer {
         let placed = self.group.push(record);
         assert_eq!(placed, seq, "the group and the state count records alike");
         self.parts.watermarks.sequence(seq);
+        pass(CrashPoint::SequencerGrouped);
         Some(seq)
     }
 
@@ -321,6 +324,7 @@ impl Sequencer {
             self.perform_all(effects.drain(..), &record);
         }
         self.effects = effects;
+        pass(CrashPoint::SequencerPerformed);
     }
 
     fn perform_all(&mut self, effects: impl Iterator<Item = Effect>, record: &RecordBytes) {
@@ -372,7 +376,10 @@ impl Sequencer {
                     }
                 }
             }
-            Effect::Ended { slot } => self.end(slot),
+            Effect::Ended { slot } => {
+                self.end(slot);
+                pass(CrashPoint::CleanUpEnded);
+            }
         }
     }
 

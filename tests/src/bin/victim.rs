@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 
 use crankcase::{Clock, CommitOrder, Durability, Kernel, KernelBuilder, Ref, VatId, VatNumber};
 use crankcase_tests::actor::PLAY;
+use crankcase_tests::crash::{Plan, load};
 use crankcase_tests::host::{Shape, said};
 use crankcase_tests::{Gate, Host, Said, Step, workload};
 
@@ -21,6 +22,11 @@ fn main() -> Result<(), Failed> {
         Some("hold") => hold(&dir),
         Some("requests") => requests(&dir, durability(words.get(2)), number(3).unwrap_or(4)),
         Some("blocks") => blocks(&dir, number(2).unwrap_or(1), number(3).unwrap_or(2)),
+        Some("load") => {
+            let plan = Plan::from_words(&words[2..]).ok_or("what is the plan?")?;
+            load::run(&dir, &plan);
+            Ok(())
+        }
         Some("stuck-run") => stuck_run(&dir, number(2).unwrap_or(1)),
         what => Err(format!("what is {what:?}?").into()),
     }
