@@ -40,6 +40,7 @@ mod layout;
 mod lock;
 mod log_file;
 mod look;
+mod manifests;
 mod memory;
 mod open;
 mod private_copy;

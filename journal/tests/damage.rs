@@ -241,6 +241,28 @@ fn a_batch_with_another_number_at_the_end_of_fjalls_log_is_refused_or_goes_on() 
 }
 
 #[test]
+fn flipped_bit_in_a_list_of_fjalls_files() {
+    let scratch = thirty();
+    for database in ["log", "tables"] {
+        for entry in fs::read_dir(scratch.dir().join(database).join("keyspaces")).unwrap() {
+            let folder = entry.unwrap().path();
+            let current = fs::read(folder.join("current")).unwrap();
+            let number = u64::from_le_bytes(current[..8].try_into().unwrap());
+            let list = folder.join(format!("v{number}"));
+            for (file, offset) in [(&list, 0), (&list, 40), (&folder.join("current"), 12)] {
+                flip(file, offset);
+                scratch.check_refused("does not match its checksum");
+                flip(file, offset);
+            }
+            flip(&folder.join("current"), 0);
+            scratch.check_refused("a list of the store's files is named that is not there");
+            flip(&folder.join("current"), 0);
+        }
+    }
+    check_records(&scratch.open(), 1, 30);
+}
+
+#[test]
 fn missing_log_file() {
     let scratch = thirty();
     fs::remove_file(scratch.log_file("log")).unwrap();
