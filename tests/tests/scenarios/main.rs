@@ -9,6 +9,7 @@ mod closing;
 mod combining;
 mod counts;
 mod crash;
+mod damage;
 mod dispatch;
 mod durability;
 mod evolving;
