@@ -33,6 +33,9 @@ mod database;
 mod digest;
 mod error;
 mod faults;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod groups;
 mod identity;

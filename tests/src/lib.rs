@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod child;
+pub mod corpora;
 pub mod damage;
 pub mod disk;
 pub mod executor;

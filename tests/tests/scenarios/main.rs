@@ -7,6 +7,7 @@ mod checkpoints;
 mod clock_and_random;
 mod closing;
 mod combining;
+mod corpora;
 mod counts;
 mod crash;
 mod damage;
