@@ -11,6 +11,9 @@
 mod args;
 mod console;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 pub mod ledger;
 mod replay;

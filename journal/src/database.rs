@@ -44,6 +44,9 @@ pub(crate) struct DatabaseOptions {
     pub(crate) guards: Guards,
     /// For a private copy: nothing runs beside the reader.
     pub(crate) idle: bool,
+    /// Whether keyspaces are made that are not there. In a journal that was made once they are all there: a lack of one
+    /// is damage, and fjall would go on with an empty one.
+    pub(crate) create: bool,
 }
 
 /// The database that the committer writes.
@@ -85,7 +88,7 @@ impl LogDatabase {
         } else {
             u64::MAX
         };
-        let groups = open_keyspace(&db, &GROUPS, || {
+        let groups = open_keyspace(&db, options.create, &GROUPS, || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(memtable_bytes)
                 .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
@@ -99,8 +102,8 @@ impl LogDatabase {
                 ))
         })?;
         let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES);
-        let notes = open_keyspace(&db, &NOTES, small)?;
-        let meta = open_keyspace(&db, &LOG_META, small)?;
+        let notes = open_keyspace(&db, options.create, &NOTES, small)?;
+        let meta = open_keyspace(&db, options.create, &LOG_META, small)?;
         Ok(Self {
             groups,
             notes,
@@ -140,10 +143,10 @@ impl TablesDatabase {
         lock: Option<Arc<DirectoryLock>>,
     ) -> fjall::Result<Self> {
         let db = open_database(path, options)?;
-        let rows = open_keyspace(&db, &ROWS, || {
+        let rows = open_keyspace(&db, options.create, &ROWS, || {
             KeyspaceCreateOptions::default().max_memtable_size(ROWS_MEMTABLE_BYTES)
         })?;
-        let meta = open_keyspace(&db, &TABLES_META, || {
+        let meta = open_keyspace(&db, options.create, &TABLES_META, || {
             KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES)
         })?;
         let settled = Arc::new(RwLock::new(db.snapshot()));
@@ -204,9 +207,13 @@ fn open_database(path: &Path, options: &DatabaseOptions) -> fjall::Result<Databa
 
 fn open_keyspace(
     db: &Database,
+    create: bool,
     keyspace: &KeyspaceName,
     options: impl FnOnce() -> KeyspaceCreateOptions,
 ) -> fjall::Result<Keyspace> {
+    if !create && !db.keyspace_exists(keyspace.name) {
+        return Err(fjall::Error::Unrecoverable);
+    }
     let found = db.keyspace(keyspace.name, options)?;
     // The look at fjall's log tells keyspaces apart by number, so a database with other numbers is not one of ours.
     if found.id() == keyspace.id {

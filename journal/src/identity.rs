@@ -39,7 +39,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn encode(&self) -> [u8; FILE_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; FILE_BYTES] {
         let mut bytes = [0; FILE_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&DIRECTORY_FORMAT.to_le_bytes());
@@ -52,7 +52,7 @@ impl Identity {
         bytes
     }
 
-    fn decode(bytes: &[u8], path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self, OpenError> {
         if bytes.len() < 10 || bytes[0..8] != MAGIC {
             return Err(OpenError::NotAJournal {
                 path: path.parent().unwrap_or(path).to_path_buf(),

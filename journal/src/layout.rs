@@ -62,6 +62,8 @@ pub(crate) mod fjall_names {
     pub(crate) const VERSION_FILE: &str = "version";
     pub(crate) const LOG_EXTENSION: &str = "jnl";
     pub(crate) const KEYSPACES_FOLDER: &str = "keyspaces";
+    /// In a keyspace's folder: which list of its files holds, and that list's checksum.
+    pub(crate) const CURRENT_LIST: &str = "current";
     /// Folders of a keyspace whose files are written once and never changed.
     pub(crate) const IMMUTABLE_FOLDERS: [&str; 2] = ["tables", "blobs"];
 }

@@ -35,6 +35,9 @@ mod database;
 mod digest;
 mod error;
 mod faults;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod groups;
 mod identity;
@@ -44,6 +47,7 @@ mod layout;
 mod lock;
 mod log_file;
 mod look;
+mod manifests;
 mod memory;
 mod open;
 mod private_copy;

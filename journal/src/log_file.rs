@@ -18,6 +18,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::layout::fjall_names;
 use crate::stored_group::{array, le_u64};
 
+/// fjall keeps the numbers from here on for itself, and panics when it goes on from one.
+const RESERVED: u64 = 1 << 63;
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
@@ -55,6 +57,9 @@ pub(crate) fn read_batch(bytes: &[u8], at: usize) -> Result<LogBatch<'_>, &'stat
     }
     let count = u32::from_le_bytes(array(&start[1..5]));
     let number = le_u64(&start[5..13]);
+    if number >= RESERVED {
+        return Err("the batch has a number that none can have");
+    }
     let items_at = at + START_BYTES;
     let mut position = items_at;
     let mut items = Vec::new();
@@ -100,7 +105,7 @@ pub(crate) enum Tail {
     Clean,
     /// Bytes that are no batch, with no later batch behind them.
     Torn,
-    /// Bytes that are no batch, with a later batch, whole, behind them.
+    /// Bytes that are no batch, with a later batch, whole, behind them; or a whole batch with a number that cannot be.
     Holed,
 }
 
@@ -140,14 +145,29 @@ pub(crate) fn scan_file(
     path: &Path,
     on_batch: &mut dyn FnMut(&LogBatch<'_>),
 ) -> io::Result<FileScan> {
-    let bytes = read_written(path)?;
+    Ok(scan_bytes(path, &read_written(path)?, on_batch))
+}
+
+/// As [`scan_file`], with the bytes of the file at `path`.
+pub(crate) fn scan_bytes(
+    path: &Path,
+    bytes: &[u8],
+    on_batch: &mut dyn FnMut(&LogBatch<'_>),
+) -> FileScan {
     let mut at = 0;
     let mut last_number = None;
+    let mut misnumbered = false;
     let why = loop {
         if at == bytes.len() {
             break "";
         }
-        match read_batch(&bytes, at) {
+        match read_batch(bytes, at) {
+            // No checksum covers the number, and fjall goes on from the largest. Whoever wrote a whole batch had
+            // written those in front of it, so one of the two numbers has gone bad since.
+            Ok(batch) if last_number.is_some_and(|last| batch.number <= last) => {
+                misnumbered = true;
+                break "the numbers of two batches do not rise";
+            }
             Ok(batch) => {
                 on_batch(&batch);
                 last_number = Some(batch.number);
@@ -156,13 +176,16 @@ pub(crate) fn scan_file(
             Err(why) => break why,
         }
     };
-    let tail = classify_tail(&bytes[at..], last_number);
-    Ok(FileScan {
+    let tail = match misnumbered {
+        true => Tail::Holed,
+        false => classify_tail(&bytes[at..], last_number),
+    };
+    FileScan {
         path: path.to_path_buf(),
         whole_bytes: at,
         tail,
         why,
-    })
+    }
 }
 
 /// The bytes of a file up to where the system knows that nothing was ever written. fjall makes a new log 64 MiB long,

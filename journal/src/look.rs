@@ -3,7 +3,7 @@
 //! Even an undamaged open by fjall changes its log, and one flipped byte makes it cut later, acknowledged batches off
 //! for good. So everything that can be refused is refused here:
 //!
-//! 1. The witness is read, and fjall's log files of both databases are read to the end by [`crate::log_file`].
+//! 1. The witness is read, the lists of fjall's files are checked by [`crate::manifests`], and fjall's log files of both databases are read to the end by [`crate::log_file`].
 //! 2. How each file ends is looked up in [`CASES`]: go on, set the tail aside and cut it, or refuse.
 //! 3. The groups from the start of the checkpoint's hash window to the newest are checked: contiguous, whole, and each
 //!    with the hash that the chain gives. They usually all stand in fjall's log, which is in memory already. If some do
@@ -28,6 +28,7 @@ use crate::layout::{
     seq_of_key,
 };
 use crate::log_file::{FileScan, Tail, log_files, scan_file};
+use crate::manifests::check_manifests;
 use crate::private_copy::CopiedFolders;
 use crate::settings::Durability;
 use crate::stored_group::{check_group, frames_of, split_frame};
@@ -127,6 +128,7 @@ pub(crate) fn look(dir: &Path, options: &DatabaseOptions) -> Result<Looked, Open
                 .into());
             }
         }
+        check_manifests(&dir.join(folder))?;
     }
 
     let mut cuts = Vec::new();
@@ -259,21 +261,23 @@ fn look_at_copy(
         idle: true,
         ..options.clone()
     };
-    let log = open_guarded(dir, || {
+    let log = open_guarded(dir, LOG_FOLDER, || {
         LogDatabase::open(&copy.path().join(LOG_FOLDER), &idle, None)
     })?;
-    let tables = open_guarded(dir, || {
+    let tables = open_guarded(dir, TABLES_FOLDER, || {
         TablesDatabase::open(&copy.path().join(TABLES_FOLDER), &idle, None)
     })?;
     read_state(&log, &tables, witness)
 }
 
-/// Opens a database of ours and says what went wrong in our words. fjall panics on some damaged files.
+/// Opens a database of ours and says what went wrong in our words, and in which of the two folders of `dir`, whichever
+/// copy of it is opened. fjall panics on some damaged files.
 pub(crate) fn open_guarded<T>(
     dir: &Path,
+    folder: &str,
     open: impl FnOnce() -> fjall::Result<T>,
 ) -> Result<T, OpenError> {
-    let place = dir.display().to_string();
+    let place = dir.join(folder).display().to_string();
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(fjall::Error::Locked)) => Err(OpenError::OpenElsewhere),

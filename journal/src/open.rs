@@ -233,10 +233,15 @@ fn open_on_disk(dir: &Path, settings: &Settings, fresh: &Identity) -> Result<Ope
         cache_bytes: settings.cache_bytes,
         guards: settings.guards,
         idle: false,
+        create: false,
     };
     // Under the lock, what was found before may have changed.
     let opened = match classify(dir)? {
         Found::Absent | Found::Empty | Found::Unfinished => {
+            let options = DatabaseOptions {
+                create: true,
+                ..options
+            };
             create(dir, settings, fresh, &options, lock)
         }
         Found::Journal(identity) => open_existing(dir, settings, identity, &options, lock),
@@ -286,10 +291,10 @@ fn make_parts(
             _ => {}
         }
     }
-    let log = open_guarded(dir, || {
+    let log = open_guarded(dir, LOG_FOLDER, || {
         LogDatabase::open(&dir.join(LOG_FOLDER), options, Some(Arc::clone(lock)))
     })?;
-    let tables = open_guarded(dir, || {
+    let tables = open_guarded(dir, TABLES_FOLDER, || {
         TablesDatabase::open(&dir.join(TABLES_FOLDER), options, Some(Arc::clone(lock)))
     })?;
     pass(CrashPoint::MakingLog);
@@ -379,11 +384,11 @@ fn open_existing(
             .map_err(OpenError::io("raising the timeline"))?;
     }
     pass(CrashPoint::RecoveryTimeline);
-    let log = open_guarded(dir, || {
+    let log = open_guarded(dir, LOG_FOLDER, || {
         LogDatabase::open(&dir.join(LOG_FOLDER), options, Some(Arc::clone(&lock)))
     })?;
     pass(CrashPoint::RecoveryLog);
-    let tables = open_guarded(dir, || {
+    let tables = open_guarded(dir, TABLES_FOLDER, || {
         TablesDatabase::open(&dir.join(TABLES_FOLDER), options, Some(lock))
     })?;
     pass(CrashPoint::RecoveryTables);

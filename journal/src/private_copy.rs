@@ -131,13 +131,14 @@ impl PrivateCopy {
             cache_bytes: settings.cache_bytes,
             guards: settings.guards,
             idle: true,
+            create: false,
         };
         let looked = look(dir, &options)?;
         let copy = CopiedFolders::make(dir, &looked.cuts)?;
-        let log = open_guarded(dir, || {
+        let log = open_guarded(dir, LOG_FOLDER, || {
             LogDatabase::open(&copy.path().join(LOG_FOLDER), &options, None)
         })?;
-        let tables = open_guarded(dir, || {
+        let tables = open_guarded(dir, TABLES_FOLDER, || {
             TablesDatabase::open(&copy.path().join(TABLES_FOLDER), &options, None)
         })?;
         let first_retained = stored_first_retained(&log).map_err(open_error)?;

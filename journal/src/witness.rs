@@ -38,7 +38,7 @@ pub(crate) struct Testimony {
 }
 
 impl Testimony {
-    fn encode(&self, counter: u64) -> [u8; SLOT_BYTES] {
+    pub(crate) fn encode(&self, counter: u64) -> [u8; SLOT_BYTES] {
         let mut bytes = [0; SLOT_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..16].copy_from_slice(&counter.to_le_bytes());
@@ -51,7 +51,7 @@ impl Testimony {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<(u64, Self)> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(u64, Self)> {
         if bytes.len() < SLOT_BYTES
             || bytes[0..8] != MAGIC
             || xxh3_64(&bytes[..64]) != le_u64(&bytes[64..72])

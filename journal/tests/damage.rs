@@ -206,6 +206,62 @@ fn damaged_header_in_the_middle_of_fjalls_log() {
     scratch.check_refused("acknowledged batches follow behind");
 }
 
+/// Flips a bit of the number that fjall gives to the batch in which the record stands: no checksum covers it.
+fn renumbered(in_batch_of: u64, bit: usize) -> Scratch {
+    let scratch = thirty();
+    let file = scratch.log_file("log");
+    let bytes = fs::read(&file).unwrap();
+    let group = offset_of(&file, record(in_batch_of).as_bytes());
+    let header = bytes[..group]
+        .windows(4)
+        .rposition(|window| window == b"FJL\x03")
+        .unwrap()
+        + 4;
+    edit(&file, |bytes| bytes[header + 5 + bit / 8] ^= 1 << (bit % 8));
+    scratch
+}
+
+#[test]
+fn a_batch_with_another_number_in_the_middle_of_fjalls_log() {
+    for bit in [6, 20, 62] {
+        renumbered(10, bit).check_refused("the numbers of two batches do not rise");
+    }
+    renumbered(10, 63).check_refused("acknowledged batches follow behind");
+}
+
+#[test]
+fn a_batch_with_another_number_at_the_end_of_fjalls_log_is_refused_or_goes_on() {
+    renumbered(30, 63).check_refused("acknowledged groups are missing");
+    // A later number than it had says nothing else, and leaves room for more than will ever be written.
+    let scratch = renumbered(30, 62);
+    let mut journal = scratch.open();
+    commit(&mut journal, 3, 1);
+    drop(journal);
+    check_records(&scratch.open(), 1, 33);
+}
+
+#[test]
+fn flipped_bit_in_a_list_of_fjalls_files() {
+    let scratch = thirty();
+    for database in ["log", "tables"] {
+        for entry in fs::read_dir(scratch.dir().join(database).join("keyspaces")).unwrap() {
+            let folder = entry.unwrap().path();
+            let current = fs::read(folder.join("current")).unwrap();
+            let number = u64::from_le_bytes(current[..8].try_into().unwrap());
+            let list = folder.join(format!("v{number}"));
+            for (file, offset) in [(&list, 0), (&list, 40), (&folder.join("current"), 12)] {
+                flip(file, offset);
+                scratch.check_refused("does not match its checksum");
+                flip(file, offset);
+            }
+            flip(&folder.join("current"), 0);
+            scratch.check_refused("a list of the store's files is named that is not there");
+            flip(&folder.join("current"), 0);
+        }
+    }
+    check_records(&scratch.open(), 1, 30);
+}
+
 #[test]
 fn missing_log_file() {
     let scratch = thirty();

@@ -14,8 +14,8 @@ use crankcase_journal::{
 };
 use crankcase_vat::Seq;
 use harness::{
-    Scratch, batch_around, check_records, commit, edit, flip, holds, offset_of, record, settings,
-    thirty, without,
+    Scratch, batch_around, check_records, commit, edit, flip, holds, record, settings, thirty,
+    without,
 };
 
 /// Thirty acknowledged records, and behind them a batch with a hole that never reached the disk.

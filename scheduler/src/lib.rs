@@ -85,6 +85,10 @@ mod engine;
 mod error;
 #[cfg(not(crankcase_loom))]
 pub mod explain;
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(crankcase_loom))]
 mod host;
 #[cfg(not(crankcase_loom))]

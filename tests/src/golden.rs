@@ -155,7 +155,18 @@ pub fn builder(dir: &Path) -> KernelBuilder {
 ///
 /// Whatever went wrong.
 pub fn write(dir: &Path) -> Fallible<()> {
-    let kernel = builder(dir).checkpoint_every(8, u64::MAX).open()?;
+    write_with(dir, 8)
+}
+
+/// The same, with a checkpoint after so many records each time.
+///
+/// # Errors
+///
+/// Whatever went wrong.
+pub fn write_with(dir: &Path, checkpoint_every: u64) -> Fallible<()> {
+    let kernel = builder(dir)
+        .checkpoint_every(checkpoint_every, u64::MAX)
+        .open()?;
     let mut batch = kernel.batch();
     let ann = Keeper::spawn_named(&mut batch, "ann", 10)?;
     let bob = Keeper::spawn_named(&mut batch, "bob", 20)?;

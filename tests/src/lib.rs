@@ -6,7 +6,9 @@
 
 pub mod actor;
 pub mod child;
+pub mod corpora;
 pub mod crash;
+pub mod damage;
 pub mod disk;
 pub mod executor;
 pub mod gate;

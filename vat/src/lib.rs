@@ -19,6 +19,9 @@ mod combine;
 mod crank;
 mod cursor;
 mod delivery;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod ids;
 mod interface;

@@ -15,6 +15,8 @@ mod audit;
 mod checkpoint;
 mod counts;
 mod ending;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inbox;
 mod promises;
 mod requests;

@@ -121,7 +121,7 @@ impl Promise {
         at.ok().map(|at| &mut self.holders[at])
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.on_the_way);
         put_varint(&mut out, self.holders.len() as u64);

@@ -388,7 +388,16 @@ impl<'a> Act<'a> {
         }
         Ok(match tag {
             SEND => Self::Send {
-                to: Slot::read(reader)?,
+                to: match Slot::read(reader)? {
+                    // Those have a spelling of their own, above.
+                    Slot::Object(to) if to.is_root() => {
+                        return Err(DecodeError::Invalid {
+                            what: "receiver",
+                            offset: offset + 1,
+                        });
+                    }
+                    to => to,
+                },
                 method: reader.text("method")?,
                 args: Body::read(reader.bytes("arguments")?)?,
                 kept,
@@ -642,6 +651,21 @@ mod tests {
             args: Body::read(reader.bytes("arguments")?)?,
             kept: first & KEPT != 0,
         })
+    }
+
+    #[test]
+    fn a_message_to_a_root_has_one_spelling() {
+        let mut bytes = vec![SEND | TO_SLOT];
+        Slot::Object(ObjectId::root(VatId::new(crate::ids::VatNumber::HOST, 1))).write(&mut bytes);
+        bytes.extend_from_slice(&[1, b'm', 1, 0]);
+        let read = Act::read(&mut Reader::new(&bytes));
+        assert!(matches!(
+            read,
+            Err(DecodeError::Invalid {
+                what: "receiver",
+                ..
+            })
+        ));
     }
 
     proptest! {
