@@ -65,8 +65,7 @@ fn group(bytes: &[u8]) {
             assert_eq!(again.push(record), seq);
         }
         assert_eq!(again.last(), header.last);
-        // Its header has reserved bytes that nothing reads, so a forged one may have two spellings. What it says has
-        // one meaning.
+        // The lengths of its frames may be spelled in more bytes than they need. What it says has one meaning.
         let sealed = again.seal(header.hash);
         assert_eq!(check_group(sealed, key).ok(), Some(header));
         frames(frames_of(&bytes));

@@ -36,8 +36,10 @@ pub(crate) mod group_header {
     pub(crate) const CHECKSUM: Range<usize> = 0..8;
     /// What the checksum covers.
     pub(crate) const CHECKED: RangeFrom<usize> = 8..;
-    /// [`super::GROUP_FORMAT`]; three zero bytes follow.
+    /// [`super::GROUP_FORMAT`].
     pub(crate) const FORMAT: usize = 8;
+    /// Zeros.
+    pub(crate) const RESERVED: Range<usize> = 9..12;
     /// Number of records, u32 little endian.
     pub(crate) const COUNT: Range<usize> = 12..16;
     /// Place of the first record, u64 little endian.

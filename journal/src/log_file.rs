@@ -237,12 +237,13 @@ pub(crate) fn without_zeros_at_the_end(bytes: &[u8]) -> &[u8] {
 }
 
 fn classify_tail(tail: &[u8], last_number: Option<u64>) -> Tail {
-    if without_zeros_at_the_end(tail).is_empty() {
+    let meant = without_zeros_at_the_end(tail).len();
+    if meant == 0 {
         return Tail::Clean;
     }
     // Bytes of a torn batch may look like the start of one; only one that checks out to its end, and is numbered
     // later, was written later.
-    let later = (1..tail.len())
+    let later = (1..meant)
         .filter(|&at| tail[at] == START)
         .filter_map(|at| read_batch(tail, at).ok())
         .any(|batch| !batch.items.is_empty() && last_number.is_none_or(|last| batch.number > last));

@@ -225,7 +225,7 @@ pub(crate) fn existing_identity(dir: &Path) -> Result<Identity, OpenError> {
 
 fn open_on_disk(dir: &Path, settings: &Settings, fresh: &Identity) -> Result<Opened, OpenError> {
     if matches!(classify(dir)?, Found::Absent) {
-        fs::create_dir_all(dir).map_err(OpenError::io(format!("making {}", dir.display())))?;
+        make_folders(dir).map_err(OpenError::io(format!("making {}", dir.display())))?;
     }
     let (lock, made_lock_file) = DirectoryLock::exclusive(dir)?;
     let lock = Arc::new(lock);
@@ -332,10 +332,34 @@ fn make_parts(
     pass(CrashPoint::MakingIdentity);
     remove_marker(dir)?;
     pass(CrashPoint::MakingUnmarked);
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_folder(parent).map_err(making(""))?;
-    }
+    // Again, because the folder may have been there before.
+    sync_folder(parent_of(dir)).map_err(making(""))?;
     Ok((log, tables))
+}
+
+/// Makes a folder and those above it that are missing, each with its name synced: what is below it
+/// is no safer than that.
+fn make_folders(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(dir);
+    make_folders(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        made => made?,
+    }
+    sync_folder(parent)
+}
+
+/// The folder in which the name of a path stands.
+fn parent_of(dir: &Path) -> &Path {
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        // A name alone is in the folder that the process is in, and the root is in itself.
+        Some(_) => Path::new("."),
+        None => dir,
+    }
 }
 
 fn remove_marker(dir: &Path) -> Result<(), OpenError> {

@@ -57,6 +57,11 @@ pub(crate) fn check_group(value: &[u8], key: Seq) -> Result<GroupHeader, Damage>
     if xxh3_64(&value[group_header::CHECKED]) != le_u64(&header[group_header::CHECKSUM]) {
         return Err(damage("the group does not match its checksum".into()));
     }
+    if header[group_header::RESERVED] != [0; 3] {
+        return Err(damage(
+            "the group's header holds what this format does not have".into(),
+        ));
+    }
     let first = Seq::new(le_u64(&header[group_header::FIRST]));
     let count = u64::from(u32::from_le_bytes(array(&header[group_header::COUNT])));
     if first != key {
@@ -224,6 +229,16 @@ mod tests {
             group.push(record);
         }
         group.seal(ActivityHash([9; 32])).to_vec()
+    }
+
+    #[test]
+    fn reserved_bytes_of_a_header_are_zeros() {
+        let mut bytes = sealed(1, &[b"record".to_vec()]);
+        bytes[group_header::RESERVED.start] = 1;
+        let checksum = xxh3_64(&bytes[group_header::CHECKED]);
+        bytes[group_header::CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        let refused = check_group(&bytes, Seq::new(1)).unwrap_err();
+        assert!(refused.to_string().contains("header"), "{refused}");
     }
 
     proptest! {

@@ -226,6 +226,18 @@ fn an_empty_directory_becomes_a_journal() {
 }
 
 #[test]
+fn a_journal_is_made_with_the_folders_above_it() {
+    let scratch = Scratch::new();
+    let dir = scratch.dir().join("of/a/host");
+    let host = PLAIN.open(&dir);
+    assert!(host.recovered().created);
+    host.close();
+    let host = PLAIN.open(&dir);
+    assert!(!host.recovered().created);
+    host.close();
+}
+
+#[test]
 fn a_newer_format_is_refused() {
     let scratch = journal(PLAIN);
     // The format stands behind the eight bytes that say what the file is.
