@@ -5,9 +5,21 @@
 //! DIR/{log,tables}/keyspaces/N/current    number of the list, u64 LE | XXH3 of the list, u128 LE | 0
 //! DIR/{log,tables}/keyspaces/N/v<number>  the list
 //! ```
+//!
+//! And checks that the files in the list end as fjall's files do. Each has a table of its contents, with a checksum that
+//! fjall compares only after it has made room for as many entries as the table says: a flipped bit there asks for up to
+//! a hundred gigabytes, which no process survives.
+//!
+//! ```text
+//! contents  "TOC!" | entries, u32 LE | entries
+//! end       "SFA!" | 1 | 0 | XXH3 of the contents, u128 LE | where they begin, u64 LE | their length, u64 LE
+//! ```
+//!
+//! Files beside the list, which a crash may leave half written, fjall deletes without a look.
 
 use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -17,6 +29,8 @@ use crate::layout::fjall_names;
 use crate::stored_group::{array, le_u64};
 
 const CURRENT_BYTES: usize = 25;
+const END_BYTES: u64 = 38;
+const CHECKSUM_XXH3: u8 = 0;
 
 /// Checks the lists of all keyspaces of the database in `folder`.
 pub(crate) fn check_manifests(folder: &Path) -> Result<(), OpenError> {
@@ -57,7 +71,75 @@ fn check_keyspace(keyspace: &Path) -> Result<(), OpenError> {
         );
         return Err(damage(&what, keyspace).into());
     }
+    let reading = |error: io::Error| damage(&format!("it does not read: {error}"), &list);
+    let listed = listed_files(&list).map_err(reading)?;
+    for (folder, id) in listed {
+        let file = keyspace.join(folder).join(id.to_string());
+        // Of one that is not there fjall says so.
+        if file.exists()
+            && !ends_well(&file).map_err(OpenError::io(format!("reading {}", file.display())))?
+        {
+            let what = "the contents of a file of the store do not match their checksum";
+            return Err(damage(what, &file).into());
+        }
+    }
     Ok(())
+}
+
+/// The files that a list names, which matches its checksum: the folder of each and its number.
+fn listed_files(list: &Path) -> io::Result<Vec<(&'static str, u64)>> {
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let archive = sfa::Reader::new(list).map_err(|error| invalid(&error.to_string()))?;
+    let section = |name: &[u8]| {
+        let section = archive.toc().section(name);
+        section
+            .ok_or_else(|| invalid("a section is missing"))?
+            .buf_reader(list)
+    };
+    let mut files = Vec::new();
+    let [table_files, blob_files] = fjall_names::IMMUTABLE_FOLDERS;
+    let tables = &mut section(b"tables")?;
+    for _level in 0..u8::from_le_bytes(next(tables)?) {
+        for _run in 0..u8::from_le_bytes(next(tables)?) {
+            for _table in 0..u32::from_le_bytes(next(tables)?) {
+                files.push((table_files, u64::from_le_bytes(next(tables)?)));
+                // The kind of its checksum, the checksum, and since when its rows are to be seen.
+                next::<{ 1 + 16 + 8 }>(tables)?;
+            }
+        }
+    }
+    let blobs = &mut section(b"blob_files")?;
+    for _blob in 0..u32::from_le_bytes(next(blobs)?) {
+        files.push((blob_files, u64::from_le_bytes(next(blobs)?)));
+        next::<{ 1 + 16 }>(blobs)?;
+    }
+    Ok(files)
+}
+
+fn next<const BYTES: usize>(reader: &mut impl Read) -> io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    reader.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether what stands at the end of a file of the store is whole; see the module's text.
+fn ends_well(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let Some(end_at) = file.metadata()?.len().checked_sub(END_BYTES) else {
+        return Ok(false);
+    };
+    file.seek(SeekFrom::Start(end_at))?;
+    let mut end = [0; END_BYTES as usize];
+    file.read_exact(&mut end)?;
+    let contents_at = le_u64(&end[22..30]);
+    let marked = end.starts_with(b"SFA!\x01") && end[5] == CHECKSUM_XXH3;
+    if !marked || contents_at > end_at {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::Start(contents_at))?;
+    let mut contents = Vec::new();
+    file.take(end_at - contents_at).read_to_end(&mut contents)?;
+    Ok(xxh3_128(&contents) == u128::from_le_bytes(array(&end[6..22])))
 }
 
 fn read(path: PathBuf) -> Result<(PathBuf, Vec<u8>), OpenError> {
