@@ -124,6 +124,9 @@ fn number_behind(word: &'static str) -> impl Fn(&str) -> Option<u64> {
     }
 }
 
+/// A layer of children that die, by name.
+type Deaths = (&'static str, fn(u64) -> crash::CrashFigures);
+
 /// What runs in this process, one round of each layer after the other.
 fn own_lane(soak: &Soak, first: u64) {
     for seed in first.. {
@@ -155,8 +158,7 @@ fn own_lane(soak: &Soak, first: u64) {
                 soak.count(ROWS[7], figures.records_checked);
             });
         }
-        let mut rounds: Vec<(&str, fn(u64) -> crash::CrashFigures)> =
-            vec![("deaths", crash::round)];
+        let mut rounds: Vec<Deaths> = vec![("deaths", crash::round)];
         #[cfg(unix)]
         if crash::can_fail_below() {
             rounds.push(("disks that fail", crash::disk_round));
