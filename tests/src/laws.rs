@@ -24,12 +24,12 @@ use crankcase_journal::PrivateCopy;
 use crankcase_vat::record::{Act, CrankEnd, CrankRecord, InputRecord, Record, VatEnd};
 use crankcase_vat::{CrankNumber, DeliveryId, RecordBytes, Seq, Slot, Time, VatId, VatNumber};
 
-/// A law that a record breaks.
+/// A record that breaks a law, or does not follow from those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// The record.
     pub seq: Seq,
-    /// The law, and how.
+    /// What is wrong.
     pub what: String,
 }
 
