@@ -99,7 +99,7 @@ crash_points! {
 
     /// The directory of a new journal is marked as being made.
     MakingMarked = "making.marked",
-    /// Its log is there.
+    /// Its log and its tables are there, with nothing in them.
     MakingLog = "making.log",
     /// Its tables are there.
     MakingTables = "making.tables",
@@ -187,7 +187,7 @@ mod armed {
     /// None is armed.
     const NONE: u32 = u32::MAX - 1;
 
-    // Relaxed: these say nothing of other memory. Whoever reads too early looks at the variable again.
+    // Relaxed: whoever reads too early reads the variable once more, and each sets both to the same.
     static ARMED: AtomicU32 = AtomicU32::new(UNKNOWN);
     static LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
     static READ: Once = Once::new();

@@ -109,7 +109,7 @@ fn checkpoint_row(bytes: &[u8]) {
 
 fn log_file(bytes: &[u8]) {
     let mut end = 0;
-    let scan = scan_bytes(Path::new("dir/0.jnl"), bytes, &mut |batch| {
+    let scan = scan_bytes(Path::new("dir/0.jnl"), bytes, &mut None, &mut |batch| {
         assert!(batch.end > end && batch.end <= bytes.len());
         let carried: usize = batch
             .items

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use crankcase_vat::mutant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::layout::fjall_names;
@@ -57,9 +58,6 @@ pub(crate) fn read_batch(bytes: &[u8], at: usize) -> Result<LogBatch<'_>, &'stat
     }
     let count = u32::from_le_bytes(array(&start[1..5]));
     let number = le_u64(&start[5..13]);
-    if number >= RESERVED {
-        return Err("the batch has a number that none can have");
-    }
     let items_at = at + START_BYTES;
     let mut position = items_at;
     let mut items = Vec::new();
@@ -105,8 +103,10 @@ pub(crate) enum Tail {
     Clean,
     /// Bytes that are no batch, with no later batch behind them.
     Torn,
-    /// Bytes that are no batch, with a later batch, whole, behind them; or a whole batch with a number that cannot be.
+    /// Bytes that are no batch, with a later batch, whole, behind them.
     Holed,
+    /// A whole batch whose number does not follow the last one's. No write that was cut short leaves that.
+    Misnumbered,
 }
 
 /// What one file of fjall's log was found to be.
@@ -140,22 +140,29 @@ pub(crate) fn log_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Reads one file and hands every whole batch, in order, to `on_batch`.
+/// Reads one file and hands every whole batch, in order, to `on_batch`. `last_number` is that of the last batch in the
+/// files before it, and then that of its own last: fjall's numbers rise from file to file.
 pub(crate) fn scan_file(
     path: &Path,
+    last_number: &mut Option<u64>,
     on_batch: &mut dyn FnMut(&LogBatch<'_>),
 ) -> io::Result<FileScan> {
-    Ok(scan_bytes(path, &read_written(path)?, on_batch))
+    Ok(scan_bytes(
+        path,
+        &read_written(path)?,
+        last_number,
+        on_batch,
+    ))
 }
 
 /// As [`scan_file`], with the bytes of the file at `path`.
 pub(crate) fn scan_bytes(
     path: &Path,
     bytes: &[u8],
+    last_number: &mut Option<u64>,
     on_batch: &mut dyn FnMut(&LogBatch<'_>),
 ) -> FileScan {
     let mut at = 0;
-    let mut last_number = None;
     let mut misnumbered = false;
     let why = loop {
         if at == bytes.len() {
@@ -164,21 +171,25 @@ pub(crate) fn scan_bytes(
         match read_batch(bytes, at) {
             // No checksum covers the number, and fjall goes on from the largest. Whoever wrote a whole batch had
             // written those in front of it, so one of the two numbers has gone bad since.
-            Ok(batch) if last_number.is_some_and(|last| batch.number <= last) => {
+            Ok(batch)
+                if (batch.number >= RESERVED
+                    || last_number.is_some_and(|last| batch.number <= last))
+                    && !mutant("numbers-of-batches-may-be-any") =>
+            {
                 misnumbered = true;
-                break "the numbers of two batches do not rise";
+                break "the numbers of two batches do not rise, or one is none";
             }
             Ok(batch) => {
                 on_batch(&batch);
-                last_number = Some(batch.number);
+                *last_number = Some(batch.number);
                 at = batch.end;
             }
             Err(why) => break why,
         }
     };
     let tail = match misnumbered {
-        true => Tail::Holed,
-        false => classify_tail(&bytes[at..], last_number),
+        true => Tail::Misnumbered,
+        false => classify_tail(&bytes[at..], *last_number),
     };
     FileScan {
         path: path.to_path_buf(),
@@ -255,6 +266,42 @@ mod tests {
     use std::io::{SeekFrom, Write};
 
     use super::*;
+
+    /// A whole batch of one deletion.
+    fn batch(number: u64) -> Vec<u8> {
+        let mut item = vec![ITEM, 1, COMPRESSION_NONE];
+        item.extend(7_u64.to_le_bytes());
+        item.extend(1_u16.to_le_bytes());
+        item.extend([0; 8]);
+        item.push(b'k');
+        let mut bytes = vec![START];
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(&item);
+        bytes.push(END);
+        bytes.extend(xxh3_64(&item).to_le_bytes());
+        bytes.extend(TRAILER);
+        bytes
+    }
+
+    #[test]
+    fn numbers_rise_from_file_to_file_and_none_is_reserved() {
+        for (second, tail) in [
+            (6, Tail::Clean),
+            (RESERVED - 1, Tail::Clean),
+            (5, Tail::Misnumbered),
+            (3, Tail::Misnumbered),
+            (RESERVED, Tail::Misnumbered),
+        ] {
+            let mut last = None;
+            let scan = |bytes: &[u8], last: &mut Option<u64>| {
+                scan_bytes(Path::new("any"), bytes, last, &mut |_| {}).tail
+            };
+            let first = [batch(4), batch(5)].concat();
+            assert_eq!(scan(&first, &mut last), Tail::Clean);
+            assert_eq!(scan(&batch(second), &mut last), tail, "{second} behind 5");
+        }
+    }
 
     #[test]
     fn a_file_is_read_up_to_the_last_byte_that_was_written() {

@@ -59,7 +59,7 @@ pub(crate) enum Action {
 }
 
 /// Every way in which a log file can end, and what follows.
-pub(crate) const CASES: [(Position, Tail, Promise, Action); 12] = [
+pub(crate) const CASES: [(Position, Tail, Promise, Action); 16] = [
     (Position::Newest, Tail::Clean, Promise::Kept, Action::GoOn),
     (Position::Newest, Tail::Clean, Promise::Open, Action::GoOn),
     // The last batch was being written: it was never acknowledged. If it was, the witness says so in step 4.
@@ -68,6 +68,19 @@ pub(crate) const CASES: [(Position, Tail, Promise, Action); 12] = [
     // A later batch was only written after this one was synced: the bytes went bad since.
     (Position::Newest, Tail::Holed, Promise::Kept, Action::Refuse),
     (Position::Newest, Tail::Holed, Promise::Open, Action::CutOff),
+    // Pages that were lost make no whole batch: the number has gone bad since.
+    (
+        Position::Newest,
+        Tail::Misnumbered,
+        Promise::Kept,
+        Action::Refuse,
+    ),
+    (
+        Position::Newest,
+        Tail::Misnumbered,
+        Promise::Open,
+        Action::Refuse,
+    ),
     (Position::Sealed, Tail::Clean, Promise::Kept, Action::GoOn),
     (Position::Sealed, Tail::Clean, Promise::Open, Action::GoOn),
     // fjall syncs a file before it begins the next one, whatever was promised.
@@ -75,6 +88,18 @@ pub(crate) const CASES: [(Position, Tail, Promise, Action); 12] = [
     (Position::Sealed, Tail::Torn, Promise::Open, Action::Refuse),
     (Position::Sealed, Tail::Holed, Promise::Kept, Action::Refuse),
     (Position::Sealed, Tail::Holed, Promise::Open, Action::Refuse),
+    (
+        Position::Sealed,
+        Tail::Misnumbered,
+        Promise::Kept,
+        Action::Refuse,
+    ),
+    (
+        Position::Sealed,
+        Tail::Misnumbered,
+        Promise::Open,
+        Action::Refuse,
+    ),
 ];
 
 pub(crate) fn decide(position: Position, tail: Tail, promise: Promise) -> Action {
@@ -204,9 +229,10 @@ fn scan_database(
     let reading = |path: &Path| OpenError::io(format!("reading {}", path.display()));
     let files = log_files(&path).map_err(reading(&path))?;
     let newest = files.len().saturating_sub(1);
+    let mut last_number = None;
     for (index, file) in files.iter().enumerate() {
         let mut damage = None;
-        let scan = scan_file(file, &mut |batch| {
+        let scan = scan_file(file, &mut last_number, &mut |batch| {
             for item in &batch.items {
                 if damage.is_none() {
                     damage = on_item(item).err();
@@ -238,6 +264,7 @@ fn scan_database(
 
 fn damaged_log(scan: &FileScan, position: Position) -> Damage {
     let what = match (position, scan.tail) {
+        (_, Tail::Misnumbered) => scan.why.to_owned(),
         (Position::Sealed, _) => {
             format!("a finished log file does not read to its end: {}", scan.why)
         }
@@ -504,7 +531,7 @@ mod tests {
     #[test]
     fn look_cases_every_combination_stands_once_and_only_the_newest_file_is_ever_cut() {
         for position in [Position::Newest, Position::Sealed] {
-            for tail in [Tail::Clean, Tail::Torn, Tail::Holed] {
+            for tail in [Tail::Clean, Tail::Torn, Tail::Holed, Tail::Misnumbered] {
                 for promise in [Promise::Kept, Promise::Open] {
                     let rows = CASES
                         .iter()
@@ -517,6 +544,7 @@ mod tests {
                     assert!(
                         (tail, promise) != (Tail::Holed, Promise::Kept) || action == Action::Refuse
                     );
+                    assert!(tail != Tail::Misnumbered || action == Action::Refuse);
                 }
             }
         }

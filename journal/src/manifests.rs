@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crankcase_vat::mutant;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Damage, OpenError};
@@ -63,7 +64,7 @@ fn check_keyspace(keyspace: &Path) -> Result<(), OpenError> {
         .into());
     }
     let (list, bytes) = read(list)?;
-    if xxh3_128(&bytes) != checksum {
+    if xxh3_128(&bytes) != checksum && !mutant("lists-of-files-are-not-looked-at") {
         // Which of the two went bad cannot be told; both stand in this folder.
         let what = format!(
             "the list {} of the store's files does not match its checksum",

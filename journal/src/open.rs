@@ -344,7 +344,10 @@ fn make_folders(dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     let parent = parent_of(dir);
-    make_folders(parent)?;
+    // Of what has nothing above it the system says why it cannot be made.
+    if parent != dir {
+        make_folders(parent)?;
+    }
     match fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
         made => made?,

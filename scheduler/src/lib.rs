@@ -66,8 +66,6 @@
 //! ([`WaitError::InsideCrank`], [`SendError::NoRoom`], [`CloseError::InsideCrank`]).
 
 #[cfg(not(crankcase_loom))]
-mod bench;
-#[cfg(not(crankcase_loom))]
 mod builder;
 #[cfg(not(crankcase_loom))]
 mod callers;
@@ -85,6 +83,8 @@ mod engine;
 mod error;
 #[cfg(not(crankcase_loom))]
 pub mod explain;
+#[cfg(not(crankcase_loom))]
+mod workbench;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

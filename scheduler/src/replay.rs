@@ -9,12 +9,12 @@ use crankcase_journal::{PrivateCopy, ReadError};
 use crankcase_vat::record::{Act, Record};
 use crankcase_vat::{DeliveryId, RecordBytes, Seq, Shared, VatId, Workspace};
 
-use crate::bench::{Bench, Undoable};
 use crate::builder::KernelBuilder;
 use crate::error::OpenError;
 use crate::inspect::RecordView;
 use crate::order::CommitOrder;
 use crate::recovery::{check_shapes, order_of};
+use crate::workbench::{Undoable, Workbench};
 
 /// What running a journal again came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl KernelBuilder {
 
 /// How far a journal has been run again.
 pub(crate) struct Replay {
-    bench: Bench,
+    workbench: Workbench,
     pub(crate) report: ReplayReport,
 }
 
@@ -158,7 +158,7 @@ impl Replay {
     /// Before the first record.
     pub(crate) fn new(order: CommitOrder, shared: Shared) -> Self {
         Self {
-            bench: Bench::new(order, shared, Workspace::new()),
+            workbench: Workbench::new(order, shared, Workspace::new()),
             report: ReplayReport {
                 records: 0,
                 cranks: 0,
@@ -180,7 +180,7 @@ impl Replay {
             // What was the newest version then stands in the record, and not in the code.
             for act in crank.acts() {
                 if let Act::Spawn { kind, version, .. } = act.map_err(unreadable)? {
-                    self.bench.shared.kinds.set_newest(kind, version);
+                    self.workbench.shared.kinds.set_newest(kind, version);
                 }
             }
             let left = self.run(crank.vat, crank.consumed);
@@ -193,12 +193,12 @@ impl Replay {
             self.report.cranks += 1;
         }
         let mut effects = Vec::new();
-        let applied = self.bench.state.apply(bytes, &mut effects);
+        let applied = self.workbench.state.apply(bytes, &mut effects);
         applied.map_err(|why| OpenError::contradiction(seq, &why))?;
-        drop(self.bench.state.take_remains());
+        drop(self.workbench.state.take_remains());
         let record = RecordBytes::from(bytes);
         for effect in effects {
-            let performed = self.bench.perform(effect, &record);
+            let performed = self.workbench.perform(effect, &record);
             performed.map_err(|undoable| match undoable {
                 Undoable::UnknownKind { kind, version } => OpenError::UnknownKind { kind, version },
                 Undoable::NoBody(_) => damaged(undoable.to_string()),
@@ -210,14 +210,17 @@ impl Replay {
 
     /// Runs the next crank of a vat, and gives the record that it leaves.
     fn run(&mut self, vat: VatId, consumed: DeliveryId) -> Result<RecordBytes, String> {
-        let slot = self.bench.state.vats().find(vat);
+        let slot = self.workbench.state.vats().find(vat);
         let slot = slot.ok_or_else(|| format!("it is of vat {vat}, which is not there"))?;
+        let place = self.workbench.places.get(&slot);
+        let first = place.and_then(|place| place.inbox.front());
+        // Looked at before the vat's code sees it.
+        let ran = match first {
+            Some(first) if first.id() == consumed => self.workbench.run(slot),
+            _ => None,
+        };
         let not_first = || format!("it consumed {consumed}, which is not what waits first");
-        let ran = self.bench.run(slot).ok_or_else(not_first)?;
-        let ran = ran.map_err(|unread| unread.to_string())?;
-        if ran.consumed != consumed {
-            return Err(not_first());
-        }
-        Ok(ran.record)
+        let ran = ran.ok_or_else(not_first)?;
+        Ok(ran.map_err(|unread| unread.to_string())?.record)
     }
 }

@@ -65,11 +65,11 @@ impl Victim {
     /// # Panics
     ///
     /// When the system does not tell how it ended.
-    pub fn kill(mut self) -> Vec<String> {
-        // It may have ended by itself, which is what the caller wants.
+    pub fn kill(mut self) -> (Vec<String>, ExitStatus) {
+        // It may have ended by itself, which its status tells.
         let _ = self.child.kill();
-        self.child.wait().expect("the child ends");
-        std::iter::from_fn(|| self.line()).collect()
+        let status = self.child.wait().expect("the child ends");
+        (std::iter::from_fn(|| self.line()).collect(), status)
     }
 
     /// Waits for its end, and says whether that was a success.

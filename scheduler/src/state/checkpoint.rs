@@ -390,6 +390,10 @@ impl State {
                 entry.stored_chunks = chunk..chunk;
             }
             entry.stored_chunks.end = chunk + 1;
+            let mut deliveries = deliveries;
+            if mutant("end-of-an-inbox-is-forgotten") {
+                deliveries.pop();
+            }
             for waiting in deliveries.into_iter().skip(consumed as usize) {
                 entry.push_waiting(waiting);
                 self.waiting += 1;

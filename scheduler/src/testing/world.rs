@@ -18,7 +18,6 @@ use crankcase_vat::{RecordBytes, Seq, Shared, Time, VatId, Workspace};
 use super::look::Look;
 use super::luck::Luck;
 use super::options::{Failure, Options};
-use crate::bench::Bench;
 use crate::cell::Cell;
 use crate::committer::Release;
 use crate::error::{Poison, WaitError};
@@ -34,6 +33,7 @@ use crate::sequencer::{InputItem, Tickets, load_of};
 use crate::state::{Audit, EpochRows, Slot, State, ThawList, first_difference};
 use crate::stores::{HasTables, StoreTables};
 use crate::ticket::TicketCell;
+use crate::workbench::Workbench;
 
 /// A law, as a host states it.
 pub(super) type Law = Box<dyn FnMut(&Look<'_>) -> Result<(), Box<dyn std::error::Error>>>;
@@ -90,7 +90,7 @@ impl Habits {
 }
 
 pub(super) struct World {
-    pub(super) bench: Bench,
+    pub(super) bench: Workbench,
     committer: Committer,
     checkpointer: Checkpointer,
     groups: Groups,
@@ -151,7 +151,7 @@ impl World {
         let mut luck = Luck::new(seed);
         let habits = Habits::of(&mut luck);
         let mut world = Self {
-            bench: Bench::new(options.order, options.shared(), Workspace::new()),
+            bench: Workbench::new(options.order, options.shared(), Workspace::new()),
             committer,
             checkpointer,
             groups,

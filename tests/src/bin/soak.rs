@@ -2,13 +2,15 @@
 //! what was tried.
 //!
 //! ```sh
-//! cargo run --release -p crankcase-tests --bin soak -- --seconds 3600
+//! cargo build --release -p crankcase-tests --bins && target/release/soak --seconds 3600
 //! ```
+//!
+//! All programs are built, because children are the program `victim` beside this one.
 //!
 //! Two lanes run beside each other: what runs in this process (programs, crashes, damage, the test
 //! kit), and what is built apart (models, shuttle, fuzzing, seeded faults). Each goes through its
-//! layers again and again, so a short run has a little of each. `--seed N` begins with other seeds;
-//! `--own` leaves out what is built apart. A law that is broken is printed with how to repeat it, is
+//! layers again and again, so a short run has a little of each. Seeds are taken from the clock, or
+//! from `--seed N`; `--own` leaves out what is built apart. A law that is broken is printed with how to repeat it, is
 //! counted, and makes the exit status 1.
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ const ROWS: [&str; 18] = [
     "kernels lost in programs",
     "processes that died, at named places or killed",
     "power cuts survived",
-    "calls to the system that failed on purpose",
+    "processes with a call to the system that was made to fail or cut short",
     "journals checked after a death",
     "records checked after a death",
     "bits flipped",
@@ -235,7 +237,9 @@ fn lane_of_scripts(soak: &Soak) {
 }
 
 fn main() -> ExitCode {
-    let (mut seconds, mut seed, mut own) = (60, 1, false);
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut seed = clock.map_or(1, |clock| clock.as_secs());
+    let (mut seconds, mut own) = (60, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|word| word.parse().ok());
@@ -261,7 +265,8 @@ fn main() -> ExitCode {
         own_lane(&soak, seed);
     });
     let table = soak.table.into_inner().expect("nobody panics with it");
-    println!("| tried in {} s | |\n|---|---|", begun.elapsed().as_secs());
+    let took = begun.elapsed().as_secs();
+    println!("| tried in {took} s, from seed {seed} | |\n|---|---|");
     for row in ROWS {
         println!("| {row} | {} |", table.counts.get(row).unwrap_or(&0));
     }

@@ -64,7 +64,7 @@ fn what_a_ticket_reported_is_there_after_any_number_of_kills() {
         };
         linger(&mut luck);
         note(&lines, &mut reported);
-        note(&victim.kill(), &mut reported);
+        note(&victim.kill().0, &mut reported);
         // Not in every round, so that kills follow on kills.
         if round % 3 != 2 {
             continue;

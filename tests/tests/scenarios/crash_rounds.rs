@@ -54,6 +54,8 @@ fn a_disk_that_fails_or_loses_power_below_the_journal_loses_nothing_that_was_tol
     }
     let figures = rounds(8, crash::disk_round);
     assert!(figures.power_cuts > 0, "the power was cut");
+    assert!(!figures.faults.is_empty(), "some call failed");
+    assert!(figures.writes_lost > 0, "something was not synced");
 }
 
 #[cfg(unix)]

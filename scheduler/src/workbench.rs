@@ -1,7 +1,7 @@
-//! Vats on a bench: a state and the vats that it speaks of, on one thread, without a journal.
+//! Vats on a workbench: a state and the vats that it speaks of, on one thread, without a journal.
 //!
 //! It does what follows from a record as the sequencer does, with inboxes in place of mailboxes. When
-//! a crank runs and when its record gets its place is for whoever has the bench to say.
+//! a crank runs and when its record gets its place is for whoever has the workbench to say.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Place {
 }
 
 /// See the module's text.
-pub(crate) struct Bench {
+pub(crate) struct Workbench {
     pub(crate) state: State,
     pub(crate) shared: Shared,
     pub(crate) space: Workspace,
@@ -43,7 +43,7 @@ pub(crate) enum Undoable {
     NoBody(DeliveryId),
 }
 
-impl Bench {
+impl Workbench {
     /// Nothing on it, and no record yet.
     pub(crate) fn new(order: CommitOrder, shared: Shared, space: Workspace) -> Self {
         Self {
@@ -61,10 +61,8 @@ impl Bench {
         let place = self.places.get_mut(&slot)?;
         let live = place.live.as_mut()?;
         let delivery = place.inbox.pop_front()?;
-        let consumed = delivery.id();
         let ran = live.run(&delivery, &self.shared, &mut self.space);
         Some(ran.map(|finished| Ran {
-            consumed,
             record: finished.record,
             note: finished.note,
         }))
@@ -97,11 +95,9 @@ impl Bench {
             Effect::Deliver { slot, head, what } => {
                 let delivery = delivery_of(head, what, record, &mut self.parked);
                 let delivery = delivery.ok_or(Undoable::NoBody(head.id()))?;
-                self.places
-                    .entry(slot)
-                    .or_default()
-                    .inbox
-                    .push_back(delivery);
+                // The state delivers to vats that it has; one without a place is not in memory.
+                let place = self.places.entry(slot).or_default();
+                place.inbox.push_back(delivery);
             }
             Effect::Park { delivery, time, at } => {
                 let act = at.of(record);
@@ -117,7 +113,6 @@ impl Bench {
 
 /// What a crank left.
 pub(crate) struct Ran {
-    pub(crate) consumed: DeliveryId,
     pub(crate) record: RecordBytes,
     #[cfg_attr(
         not(feature = "testing"),
