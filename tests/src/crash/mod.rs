@@ -26,7 +26,10 @@ pub use self::figures::CrashFigures;
 pub use self::plan::Plan;
 use self::told::Told;
 #[cfg(unix)]
-pub use self::under_fjall::{can_fail_below, disk_round, power_cut_at, small_disk_round};
+pub use self::under_fjall::{
+    can_fail_below, disk_round, is_there_after_power_cut_below_new_folders, power_cut_at,
+    small_disk_round,
+};
 use crate::child::{Victim, program};
 use crate::host::PATIENCE;
 use crate::laws::{self, Laws};

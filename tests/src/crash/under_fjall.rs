@@ -14,7 +14,8 @@ use super::plan::Plan;
 use super::power::Recording;
 use super::shim::{self, Fault};
 use super::told::Told;
-use super::{BAD_NEWS, Death, Round};
+use super::{BAD_NEWS, Death, Round, was_killed};
+use crate::child::{Victim, program};
 use crate::luck::Luck;
 use crate::scratch::Scratch;
 
@@ -149,6 +150,43 @@ pub fn power_cut_at(point: CrashPoint, seed: u64) -> CrashFigures {
     round.child(Death::Natural);
     round.check();
     std::mem::take(&mut round.figures)
+}
+
+/// Has the power go when a new journal has just been made, a few folders below one that was there, and
+/// with it everything that was not synced; says whether the journal is there afterwards.
+///
+/// # Panics
+///
+/// When the child ends otherwise.
+#[must_use]
+pub fn is_there_after_power_cut_below_new_folders() -> bool {
+    const BELOW: &str = "of/a/host";
+    let (before, after) = (Scratch::new(), Scratch::new());
+    fs::create_dir_all(before.dir()).expect("a folder can be made");
+    let root = fs::canonicalize(before.dir()).expect("the folder is there");
+    let recording = Recording::begin(&root);
+    let mut variables = shim::variables(&recording, &Fault::None);
+    let at = format!("{}:1", CrashPoint::MakingUnmarked.name());
+    variables.push(("CRANKCASE_CRASH_AT".to_owned(), at));
+    let mut plan = Plan::of(1);
+    plan.buffered = false;
+    let words: Vec<String> = ["load".to_owned()]
+        .into_iter()
+        .chain(plan.words())
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let child = Victim::start_with(&program("victim"), &root.join(BELOW), &words, &variables);
+    let (_, status) = child.end();
+    assert!(was_killed(status), "the child ended otherwise: {status}");
+    let disk = recording.end();
+    disk.check_complete();
+    disk.cut(&after.dir(), &mut Luck::new(1), true);
+    let made = crankcase_journal::identity_of(&after.dir().join(BELOW));
+    made.is_ok_and(|identity| identity.is_some())
 }
 
 /// A file system of a few kilobytes, for as long as this lives.

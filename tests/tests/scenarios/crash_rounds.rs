@@ -73,6 +73,14 @@ fn a_new_journal_is_synced_with_all_its_folders_before_it_is_one() {
 
 #[cfg(unix)]
 #[test]
+fn a_new_journal_is_synced_with_the_folders_that_were_made_above_it() {
+    if crash::can_fail_below() {
+        assert!(crash::is_there_after_power_cut_below_new_folders());
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_full_disk_is_told_and_with_room_again_the_kernel_goes_on() {
     for seed in 1..3 {
         if let Some(figures) = crash::small_disk_round(seed) {
