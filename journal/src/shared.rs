@@ -14,8 +14,8 @@ pub struct Shared {
     /// place here finds its group: `loom-tests/tests/journal.rs`, `who_reads_a_durable_place_finds_its_group`.
     durable: AtomicU64,
     /// Written by the committer before it deletes what lies below. A reader that took the older value meets a missing
-    /// group only below the newer one, and asks again: `loom-tests/tests/journal.rs`,
-    /// `a_group_that_is_missed_lies_below_what_is_retained`.
+    /// group only below the newer one, and asks again. The two steps stand in one place, in `Committer::retain_from`, and
+    /// fjall's own locks order what readers see of the second; no model runs that.
     first_retained: AtomicU64,
     /// Written by the checkpointer after its sync; the committer reads it to know what retention may drop:
     /// `loom-tests/tests/journal.rs`, `who_drops_what_a_checkpoint_holds_sees_its_tables`.
