@@ -100,7 +100,7 @@ impl Round {
 ///
 /// # Panics
 ///
-/// As [`round`].
+/// As [`round`](super::round).
 #[must_use]
 pub fn disk_round(seed: u64) -> CrashFigures {
     let mut round = Round::new(seed, Plan::of(seed));
@@ -136,7 +136,7 @@ pub fn disk_round(seed: u64) -> CrashFigures {
 ///
 /// # Panics
 ///
-/// As [`round`].
+/// As [`round`](super::round).
 #[must_use]
 pub fn power_cut_at(point: CrashPoint, seed: u64) -> CrashFigures {
     let mut round = Round::new(seed, Plan::of(seed));

@@ -2,10 +2,10 @@
 //!
 //! | part | is |
 //! |---|---|
-//! | [`puppet`] | a small language, and the vat that speaks it |
-//! | [`program`] | what a host does with puppets, made up at random and cut down by proptest |
-//! | [`play`] | a program on a real kernel, with all that its host was told |
-//! | [`serial`] | the simple kernel: one thread, plain maps, counts made anew after each record |
+//! | [`mod@puppet`] | a small language, and the vat that speaks it |
+//! | [`mod@program`] | what a host does with puppets, made up at random and cut down by proptest |
+//! | [`mod@play`] | a program on a real kernel, with all that its host was told |
+//! | [`mod@serial`] | the simple kernel: one thread, plain maps, counts made anew after each record |
 //!
 //! In dispatch order everything is compared: each record byte for byte, for several numbers of
 //! workers and for settings that move vats, rows and bodies to the disk and back. In completion order
