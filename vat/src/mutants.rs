@@ -1,5 +1,6 @@
 //! Seeded faults. Each breaks one guarantee or one guard, so that a test can show that it would see
-//! that; `tests/mutants/table`, `loom-tests/mutants` and `shuttle-tests/mutants` name it. Without the feature `mutants` there are none.
+//! that; `tests/mutants/table`, `loom-tests/mutants` and `shuttle-tests/mutants` name it. Without the
+//! feature `mutants` there are none.
 
 /// Whether the fault of that name is to be there. One at most is: the environment's
 /// `CRANKCASE_MUTANT` names it.
