@@ -3,6 +3,7 @@
 //! What stands behind a checksum is reached twice: with the bytes as they are, and with the checksum mended, so that a
 //! fuzzer gets past it.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use crankcase_vat::Seq;
@@ -15,6 +16,7 @@ use crate::group::Group;
 use crate::identity::Identity;
 use crate::layout::{GROUP_HEADER_BYTES, group_header, seq_key, seq_of_key};
 use crate::log_file::{read_batch, scan_bytes};
+use crate::manifests::{ends_well, listed_files};
 use crate::stored_group::{GroupBytes, StoredGroup, check_group, frames_of, split_frame};
 use crate::witness::Testimony;
 
@@ -28,6 +30,7 @@ pub const DECODERS: &[Decoder] = &[
     ("log_file", log_file),
     ("group_key", group_key),
     ("digest", digest),
+    ("list_of_files", list_of_files),
 ];
 
 /// `bytes`, and `bytes` with the checksum of `of` put where it belongs.
@@ -142,5 +145,17 @@ fn group_key(bytes: &[u8]) {
 fn digest(bytes: &[u8]) {
     if let Ok(bytes) = <[u8; TablesDigest::BYTES]>::try_from(bytes) {
         assert_eq!(TablesDigest::from_bytes(bytes).to_bytes(), bytes);
+    }
+}
+
+/// The sections are under the checksum of the list, which stands elsewhere; what says where they are is under one here.
+fn list_of_files(bytes: &[u8]) {
+    if ends_well(Cursor::new(bytes)).expect("nothing fails in memory")
+        && let Ok(files) = listed_files(bytes)
+    {
+        assert!(
+            files.len() <= bytes.len() / 8,
+            "more files than it has room for"
+        );
     }
 }

@@ -19,7 +19,7 @@
 
 use std::fs;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crankcase_vat::mutant;
@@ -73,13 +73,16 @@ fn check_keyspace(keyspace: &Path) -> Result<(), OpenError> {
         return Err(damage(&what, keyspace).into());
     }
     let reading = |error: io::Error| damage(&format!("it does not read: {error}"), &list);
-    let listed = listed_files(&list).map_err(reading)?;
+    let listed = listed_files(&bytes).map_err(reading)?;
     for (folder, id) in listed {
         let file = keyspace.join(folder).join(id.to_string());
         // Of one that is not there fjall says so.
-        if file.exists()
-            && !ends_well(&file).map_err(OpenError::io(format!("reading {}", file.display())))?
-        {
+        let ends_well = match File::open(&file) {
+            Ok(open) => ends_well(open),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        };
+        if !ends_well.map_err(OpenError::io(format!("reading {}", file.display())))? {
             let what = "the contents of a file of the store do not match their checksum";
             return Err(damage(what, &file).into());
         }
@@ -87,15 +90,20 @@ fn check_keyspace(keyspace: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The files that a list names, which matches its checksum: the folder of each and its number.
-fn listed_files(list: &Path) -> io::Result<Vec<(&'static str, u64)>> {
+/// The files that a list names, whose checksum was compared: the folder of each and its number.
+pub(crate) fn listed_files(list: &[u8]) -> io::Result<Vec<(&'static str, u64)>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let archive = sfa::Reader::new(list).map_err(|error| invalid(&error.to_string()))?;
+    let archive = sfa::Reader::from_reader(&mut Cursor::new(list));
+    let archive = archive.map_err(|error| invalid(&error.to_string()))?;
     let section = |name: &[u8]| {
         let section = archive.toc().section(name);
-        section
-            .ok_or_else(|| invalid("a section is missing"))?
-            .buf_reader(list)
+        let section = section.ok_or_else(|| invalid("a section is missing"))?;
+        let end = section.pos().checked_add(section.len());
+        let place = |at: u64| usize::try_from(at).ok();
+        let range = place(section.pos()).zip(end.and_then(place));
+        range
+            .and_then(|(from, to)| list.get(from..to))
+            .ok_or_else(|| invalid("a section ends behind the list"))
     };
     let mut files = Vec::new();
     let [table_files, blob_files] = fjall_names::IMMUTABLE_FOLDERS;
@@ -124,14 +132,13 @@ fn next<const BYTES: usize>(reader: &mut impl Read) -> io::Result<[u8; BYTES]> {
 }
 
 /// Whether what stands at the end of a file of the store is whole; see the module's text.
-fn ends_well(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let Some(end_at) = file.metadata()?.len().checked_sub(END_BYTES) else {
+pub(crate) fn ends_well(mut file: impl Read + Seek) -> io::Result<bool> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let Some(end_at) = length.checked_sub(END_BYTES) else {
         return Ok(false);
     };
     file.seek(SeekFrom::Start(end_at))?;
-    let mut end = [0; END_BYTES as usize];
-    file.read_exact(&mut end)?;
+    let end: [u8; END_BYTES as usize] = next(&mut file)?;
     let contents_at = le_u64(&end[22..30]);
     let marked = end.starts_with(b"SFA!\x01") && end[5] == CHECKSUM_XXH3;
     if !marked || contents_at > end_at {
