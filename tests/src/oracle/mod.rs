@@ -18,8 +18,10 @@ pub mod program;
 pub mod puppet;
 pub mod serial;
 
+use std::collections::BTreeMap;
+
 use crankcase::CommitOrder;
-use crankcase_vat::record::Record;
+use crankcase_vat::record::{Act, Record};
 use crankcase_vat::{Body, Kinds, RecordBytes};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -83,6 +85,29 @@ pub fn asked_in(records: &[RecordBytes]) -> usize {
     asked
 }
 
+/// The request ids that are known after these records, and which of the host's deliveries each stands for.
+#[must_use]
+pub fn requests_in(records: &[RecordBytes]) -> BTreeMap<String, usize> {
+    let (mut known, mut asked) = (BTreeMap::new(), 0);
+    for bytes in records {
+        let Ok(Record::Input(input)) = Record::parse(bytes) else {
+            continue;
+        };
+        for entry in input.entries().flatten() {
+            if let Some(request) = entry.request {
+                known.insert(request.id.to_owned(), asked);
+            }
+            for act in entry.acts().flatten() {
+                if let Act::Forget { request } = act {
+                    known.remove(request);
+                }
+                asked += usize::from(act.is_delivery());
+            }
+        }
+    }
+    known
+}
+
 /// Makes up `programs` programs from a seed, and compares.
 ///
 /// # Panics
@@ -92,11 +117,13 @@ pub fn round(comparison: Comparison, seed: u64, programs: u32) -> Figures {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
+    // What the environment says of shrinking holds.
+    let known = Config::default();
     let config = Config {
         cases: programs,
         failure_persistence: None,
-        max_shrink_iters: 2000,
-        ..Config::default()
+        max_shrink_iters: known.max_shrink_iters.min(2000),
+        ..known
     };
     let mut runner = TestRunner::new_with_rng(config, random);
     let figures = std::cell::Cell::new(Figures::default());

@@ -84,8 +84,10 @@ struct Host<'a> {
     kernel: Option<Kernel>,
     things: Vec<Promise>,
     asks: Vec<(Ask, Told)>,
-    /// By request id: which delivery it is, to what, with what.
+    /// By request id that is known: which delivery it is, to what, with what.
     requests: BTreeMap<u8, (usize, Target, Call)>,
+    /// Those that were to be forgotten. When the kernel is lost, that may be lost too.
+    forgotten: Vec<(u8, (usize, Target, Call))>,
     /// Tickets for what was asked again, and of which delivery they are.
     echoes: Vec<(usize, Ticket<Outcome>)>,
     tag: u64,
@@ -148,6 +150,7 @@ pub fn play(order: CommitOrder, settings: Settings, program: &Program) -> Played
         things: Vec::new(),
         asks: Vec::new(),
         requests: BTreeMap::new(),
+        forgotten: Vec::new(),
         echoes: Vec::new(),
         tag: 0,
         time: 0,
@@ -246,12 +249,14 @@ impl Host<'_> {
                 }
             }
             Deed::Forget(request) => {
+                // Before it is asked for: a kernel that is lost may have forgotten all the same.
+                let removed = self.requests.remove(request);
+                self.forgotten.extend(removed.map(|had| (*request, had)));
                 let _ = self.kernel().forget(&format!("request {request}"))?;
                 if self.order == CommitOrder::Dispatch {
                     // The id is free once that has its place.
                     self.run(Some(0))?;
                 }
-                self.requests.remove(request);
             }
             Deed::Batch(parts) => {
                 if self.things.is_empty() || parts.is_empty() {
@@ -493,7 +498,8 @@ impl Host<'_> {
 
     /// Of what the host asked, a prefix stands in the journal.
     fn forget_what_is_lost(&mut self, dir: &Path) {
-        let there = super::asked_in(&laws::records_of(dir).expect("it keeps all records"));
+        let records = laws::records_of(dir).expect("it keeps all records");
+        let there = super::asked_in(&records);
         assert!(
             there <= self.asks.len(),
             "nobody asked for {there} deliveries"
@@ -501,7 +507,17 @@ impl Host<'_> {
         for (_, told) in self.asks.drain(there..) {
             assert_eq!(told, Told::Nothing, "what was told is lost");
         }
-        self.requests.retain(|_, (ask, ..)| *ask < there);
+        let known = super::requests_in(&records);
+        let before = std::mem::take(&mut self.requests).into_iter();
+        let all = before.chain(std::mem::take(&mut self.forgotten));
+        self.requests = all
+            .filter(|(request, (ask, ..))| known.get(&format!("request {request}")) == Some(ask))
+            .collect();
+        assert_eq!(
+            self.requests.len(),
+            known.len(),
+            "a request nobody made is known: {known:?}"
+        );
     }
 
     fn end(&mut self, idle: bool, dir: &Path) {
