@@ -1,8 +1,8 @@
 //! A disk that fails when it is told to.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crankcase_journal::Faults;
 
@@ -25,6 +25,9 @@ pub struct FailingDisk {
     pub store_read: AtomicU64,
     store_reads: AtomicU64,
     groups: AtomicU64,
+    /// Whether a group whose write is to fail waits before it does.
+    holds: Mutex<bool>,
+    let_go: Condvar,
 }
 
 impl FailingDisk {
@@ -38,6 +41,17 @@ impl FailingDisk {
     #[must_use]
     pub fn groups(&self) -> u64 {
         self.groups.load(Ordering::SeqCst)
+    }
+
+    /// Has the group whose write is to fail wait until [`let_go`](Self::let_go).
+    pub fn hold(&self) {
+        *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// The group that waits fails.
+    pub fn let_go(&self) {
+        *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.let_go.notify_all();
     }
 
     fn check(from: &AtomicU64, number: u64, what: &str) -> io::Result<()> {
@@ -54,7 +68,10 @@ impl FailingDisk {
 impl Faults for FailingDisk {
     fn group_write(&self, number: u64) -> io::Result<()> {
         self.groups.store(number, Ordering::SeqCst);
-        Self::check(&self.group_write, number, "the write of group")
+        Self::check(&self.group_write, number, "the write of group").inspect_err(|_| {
+            let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.let_go.wait_while(holds, |holds| *holds));
+        })
     }
 
     fn group_sync(&self, number: u64) -> io::Result<()> {
