@@ -70,12 +70,14 @@
 //! and files are not there: what goes wrong between threads or on a disk is not looked for, and vats
 //! that share something outside of their states race in ways that one thread does not show.
 
+mod callers;
 mod look;
 mod luck;
 mod options;
 mod simulation;
 mod world;
 
+pub use callers::{Batch, Request};
 pub use look::Look;
 pub use options::{Checked, Failure, Figures, Options, SEED_VARIABLE};
-pub use simulation::{Batch, Request, Simulation, Ticket};
+pub use simulation::{Simulation, Ticket};

@@ -6,20 +6,18 @@ use std::sync::Arc;
 
 use crankcase_journal::ActivityHash;
 use crankcase_vat::record::InputWriter;
-use crankcase_vat::typed::{Caller, NamedSpawner, Spawner};
 use crankcase_vat::{
     Interface, Limits, Outcome, Payload, Promise, Ref, Rejection, Seq, Shared, Target, Vat, VatId,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::callers::{Batch, Request};
 use super::look::Look;
 use super::options::{Checked, Failure, Figures};
 use super::world::World;
-use crate::callers::{Part, decoded};
 use crate::error::{ClockError, Poison, ReadError, RunError, SendError, WaitError};
 use crate::host::{Draft, Host, check_request_id};
-use crate::kernel::{Taken, only, only_id};
+use crate::kernel::{Taken, only};
 use crate::order::CommitOrder;
 use crate::sequencer::{EntryTicket, InputItem};
 use crate::ticket::{Convert, TicketCell};
@@ -440,7 +438,7 @@ impl Simulation {
         self.look(|now| now.root_as(name))
     }
 
-    fn send_as<T, A: Serialize + ?Sized>(
+    pub(super) fn send_as<T, A: Serialize + ?Sized>(
         &self,
         request: Option<&str>,
         to: Target,
@@ -453,7 +451,7 @@ impl Simulation {
         self.submit(draft, request, convert)
     }
 
-    fn spawn_as<T, A: Serialize>(
+    pub(super) fn spawn_as<T, A: Serialize>(
         &self,
         request: Option<&str>,
         name: &str,
@@ -467,7 +465,7 @@ impl Simulation {
     }
 
     /// Hands in an entry.
-    fn submit<T>(
+    pub(super) fn submit<T>(
         &self,
         draft: Draft,
         request: Option<&str>,
@@ -564,160 +562,5 @@ impl Host for Simulation {
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation").finish_non_exhaustive()
-    }
-}
-
-/// An input under a request id, as [`crate::Request`].
-#[derive(Debug)]
-#[must_use = "nothing is sent until one of its methods is called"]
-pub struct Request<'s> {
-    sim: &'s Simulation,
-    id: String,
-}
-
-impl<'s> Request<'s> {
-    /// As [`Kernel::batch`](crate::Kernel::batch).
-    pub fn batch(self) -> Batch<'s> {
-        Batch {
-            request: Some(self.id),
-            ..self.sim.batch()
-        }
-    }
-}
-
-/// Several messages and new vats as one atomic input, as [`crate::Batch`].
-#[must_use = "nothing is sent until `submit` is called"]
-pub struct Batch<'s> {
-    sim: &'s Simulation,
-    request: Option<String>,
-    /// How many crashes there had been: the ids that it has given are good until the next.
-    crashes: u64,
-    draft: Draft,
-}
-
-impl<'s> Batch<'s> {
-    /// Hands it in; see [`crate::Batch::submit`].
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]; [`SendError::Closing`] when there was a crash since it was begun.
-    pub fn submit(self) -> Result<Ticket<'s, Vec<Outcome>>, SendError> {
-        if self.crashes != self.sim.crashes() {
-            return Err(SendError::Closing);
-        }
-        let request = self.request.as_deref();
-        self.sim.submit(self.draft, request, <[Outcome]>::to_vec)
-    }
-
-    fn spawn<I: Interface, A: Serialize>(
-        &mut self,
-        name: &str,
-        kind: (&str, u32),
-        args: &A,
-    ) -> Result<Ref<I>, SendError> {
-        let args = Payload::of(args)?;
-        Ok(Ref::to(self.draft.spawn(self.sim, name, kind, &args)?).cast())
-    }
-}
-
-impl fmt::Debug for Batch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("request", &self.request)
-            .field("deliveries", &self.draft.deliveries)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a method that the host calls gives it.
-type Called<'s, T> = Result<Ticket<'s, Outcome<T>>, SendError>;
-
-/// What `spawn` gives a host.
-type Spawned<'s, I> = Result<Ticket<'s, Outcome<Ref<I>>>, SendError>;
-
-fn made<I: Interface>(outcomes: &[Outcome]) -> Outcome<Ref<I>> {
-    Ok(Ref::to(only_id(outcomes)?).cast())
-}
-
-macro_rules! calls_with {
-    ($caller:ty, |$self:ident| $sim:expr, $request:expr) => {
-        impl<'s> Caller for $caller {
-            type Sent<T: DeserializeOwned> = Called<'s, T>;
-
-            fn call<T: DeserializeOwned, A: Serialize>(
-                $self,
-                to: Target,
-                method: &'static str,
-                args: &A,
-            ) -> Called<'s, T> {
-                let outcome = |outcomes: &[Outcome]| decoded(only(outcomes));
-                $sim.send_as($request, to, method, args, outcome)
-            }
-        }
-
-        impl<'s> Spawner for $caller {
-            type Spawned<I: Interface> = Spawned<'s, I>;
-
-            fn make<I: Interface, A: Serialize>(
-                $self,
-                kind: (&'static str, u32),
-                args: &A,
-            ) -> Spawned<'s, I> {
-                $sim.spawn_as($request, "", kind, args, made)
-            }
-        }
-
-        impl<'s> NamedSpawner for $caller {
-            fn make_named<I: Interface, A: Serialize>(
-                $self,
-                name: &str,
-                kind: (&'static str, u32),
-                args: &A,
-            ) -> Spawned<'s, I> {
-                $sim.spawn_as($request, name, kind, args, made)
-            }
-        }
-    };
-}
-
-calls_with!(&'s Simulation, |self| self, None);
-calls_with!(Request<'s>, |self| self.sim, Some(&self.id));
-
-impl Caller for &mut Batch<'_> {
-    type Sent<T: DeserializeOwned> = Result<Part<T>, SendError>;
-
-    fn call<T: DeserializeOwned, A: Serialize>(
-        self,
-        to: Target,
-        method: &'static str,
-        args: &A,
-    ) -> Result<Part<T>, SendError> {
-        let part = Part::at(self.draft.deliveries as usize);
-        let limits = &self.sim.shared.limits;
-        self.draft.send(limits, &to, method, &Payload::of(args)?)?;
-        Ok(part)
-    }
-}
-
-impl Spawner for &mut Batch<'_> {
-    type Spawned<I: Interface> = Result<Ref<I>, SendError>;
-
-    fn make<I: Interface, A: Serialize>(
-        self,
-        kind: (&'static str, u32),
-        args: &A,
-    ) -> Result<Ref<I>, SendError> {
-        self.spawn("", kind, args)
-    }
-}
-
-impl NamedSpawner for &mut Batch<'_> {
-    fn make_named<I: Interface, A: Serialize>(
-        self,
-        name: &str,
-        kind: (&'static str, u32),
-        args: &A,
-    ) -> Result<Ref<I>, SendError> {
-        self.spawn(name, kind, args)
     }
 }
