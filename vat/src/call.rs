@@ -11,7 +11,7 @@ use crate::held::Held;
 use crate::ids::ObjectId;
 use crate::payload::Payload;
 use crate::record::Act;
-use crate::reference::Slot;
+use crate::reference::{Slot, settled_bytes};
 use crate::rejection::{Cause, Rejection, cut};
 use crate::vat::{AnyKind, AnyVat};
 
@@ -261,6 +261,15 @@ pub(crate) fn drive(
                 message,
             ));
         }
+        let carried = settled_bytes(answer.slots());
+        if carried > limits.most_output() {
+            let limit = limits.most_output();
+            let message = format!(
+                "what the promises in an answer came to takes {carried} bytes, above the limit of \
+                 {limit} bytes"
+            );
+            return Err(Rejection::with_cause(Cause::Limit, "output_bytes", message));
+        }
         if !write_answer(cx, answer, after.answer) {
             return Ok(());
         }
@@ -288,8 +297,9 @@ pub(crate) fn drive(
         let kind = after.became.as_ref().unwrap_or(kind);
         check_canonical(kind, after.bytes, after.slots)?;
     }
-    if after.bytes.len() > limits.state_bytes {
-        let (len, limit) = (after.bytes.len(), limits.state_bytes);
+    let len = after.bytes.len().saturating_add(settled_bytes(after.slots));
+    if len > limits.state_bytes {
+        let limit = limits.state_bytes;
         let message = format!("a state of {len} bytes is above the limit of {limit} bytes");
         return Err(Rejection::with_cause(Cause::Limit, "state_bytes", message));
     }

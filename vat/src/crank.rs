@@ -24,7 +24,9 @@ use crate::mutants::mutant;
 use crate::payload::{Payload, PayloadError, decode, encode_into};
 use crate::record::Act;
 use crate::record::act::{KEPT, write_send_head, write_spawn_head, write_watch_head};
-use crate::reference::{Promise, Ref, Reference, Slot, Target, each_reference, put_slots};
+use crate::reference::{
+    Promise, Ref, Reference, Slot, Target, each_reference, put_slots, settled_bytes,
+};
 use crate::rejection::{Cause, Rejection};
 use crate::rooms;
 use crate::store::{self, Committed, Unread, Writes};
@@ -1004,7 +1006,7 @@ impl<'a> Crank<'a> {
             });
         }
         if gathered.acts.len() + gathered.write_bytes + gathered.resolution_bytes
-            > limits.output_bytes.min(Limits::MAX_OUTPUT_BYTES)
+            > limits.most_output()
         {
             self.doom(Cause::Limit, "output_bytes", || {
                 format!("one crank may send and write {} bytes", limits.output_bytes)
@@ -1061,6 +1063,13 @@ impl<'a> Gathering<'_, 'a> {
             return true;
         }
         let slots = std::mem::take(&mut gathered.slots);
+        // Before it is written out, each time that it stands there.
+        if settled_bytes(&slots) > crank.shared.limits.most_output() {
+            crank.doom(Cause::Limit, "output_bytes", || {
+                "what the promises in a value came to is above the limit".to_owned()
+            });
+            return false;
+        }
         let good = crank.check_slots(&slots, gathered, away);
         gathered.slots = slots;
         good

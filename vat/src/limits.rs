@@ -10,15 +10,18 @@
 pub struct Limits {
     /// Calls on [`Crank`](crate::Crank) that leave something in the record, per crank.
     pub calls: u32,
-    /// Bytes of one crank's sends, spawns and writes together.
+    /// Bytes of one crank's sends, spawns and writes together, and of its answer, with what settled
+    /// promises that go along came to.
     pub output_bytes: usize,
-    /// Bytes of one message's arguments, or of one answer.
+    /// Bytes of one message's arguments, or of one answer, beside what settled promises in them came
+    /// to.
     pub payload_bytes: usize,
-    /// Bytes of a vat's encoded state.
+    /// Bytes of a vat's encoded state, with what settled promises in it came to. A promise in a state
+    /// that comes to more than fits stays one there.
     pub state_bytes: usize,
     /// Bytes of one store key. At most [`Limits::MAX_KEY_BYTES`] whatever is set here.
     pub key_bytes: usize,
-    /// Bytes of one store value.
+    /// Bytes of one store value. A promise in a value that comes to more than fits stays one there.
     pub value_bytes: usize,
 }
 
@@ -29,6 +32,11 @@ impl Limits {
     pub const MAX_KEY_BYTES: usize = 32 * 1024;
     /// The most output one record can carry, in bytes, whatever is set.
     pub const MAX_OUTPUT_BYTES: usize = 512 << 20;
+
+    /// What [`output_bytes`](Self::output_bytes) comes to.
+    pub(crate) fn most_output(&self) -> usize {
+        self.output_bytes.min(Self::MAX_OUTPUT_BYTES)
+    }
 }
 
 impl Default for Limits {

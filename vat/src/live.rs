@@ -17,9 +17,10 @@ use crate::crank::{Crank, Exit, Gathered, Shared, each_own_object};
 use crate::delivery::{Delivery, Other, RecordBytes, What};
 use crate::held::Held;
 use crate::ids::{CrankNumber, PromiseId, Time, VatId, VatNumber};
+use crate::limits::Limits;
 use crate::mutants::mutant;
 use crate::record::{Act, CrankEnd, CrankRecord, VatEnd};
-use crate::reference::{Reference, Slot, check_depth, put_slots, replaced};
+use crate::reference::{Reference, Slot, check_depth, put_slots, replaced, settled_bytes};
 use crate::rejection::{Cause, Rejection};
 use crate::rooms;
 use crate::store::{self, Backing, Committed, Store, Tables, Unread, Walk};
@@ -298,7 +299,7 @@ impl LiveVat {
                         resolution,
                     },
                     None,
-                ) => self.settle(space, *promise, resolution),
+                ) => self.settle(&shared.limits, space, *promise, resolution),
                 (Other::Dropped { object, counted }, None)
                     if self.given_away.get(object) > Some(counted)
                         && !mutant("re-exported-object-is-dropped") =>
@@ -594,6 +595,7 @@ impl LiveVat {
     /// A promise that the vat keeps came to its end: what it keeps is from now on what that is.
     fn settle(
         &mut self,
+        limits: &Limits,
         space: &mut Workspace,
         promise: PromiseId,
         resolution: &Arc<[u8]>,
@@ -612,6 +614,10 @@ impl LiveVat {
             && let Some(slots) = replaced(&self.slots, promise, &by)
             && let Ok(body) = Body::read(&self.encoded)
         {
+            // Nor what it must not have: the next crank that leaves a state would be over its limit.
+            if settled_bytes(&slots).saturating_add(body.bytes().len()) > limits.state_bytes {
+                return Ok(End::NOTHING);
+            }
             let (mut encoded, mut held) = (Vec::new(), Held::default());
             Body::put(&mut encoded, &slots, body.bytes());
             // What it came to was validated with its record, and the rest with the state.
@@ -630,7 +636,8 @@ impl LiveVat {
         let (id, mut walk) = (self.id, Walk::default());
         let gathered = &mut space.gathered;
         let mut rewrite = || {
-            for _ in 0..ROWS_AT_ONCE {
+            let mut left = ROWS_AT_ONCE;
+            while left > 0 {
                 let bounds = (
                     at.0.as_ref().map(|key| &key[..]),
                     at.1.as_ref().map(|key| &key[..]),
@@ -643,13 +650,22 @@ impl LiveVat {
                 let body = row.as_deref().and_then(|row| Body::read(row).ok());
                 let new = body.and_then(|body| {
                     let slots = replaced(&body.to_slots().ok()?, promise, &by)?;
-                    let mut new = Vec::new();
-                    Body::put(&mut new, &slots, body.bytes());
-                    Some(new)
+                    Some((slots, body.bytes()))
                 });
                 match new {
-                    Some(new) => gathered.write_holding(store, id, key, Some(new))?,
-                    None => gathered.write(&index, None),
+                    Some((slots, bytes))
+                        if settled_bytes(&slots).saturating_add(bytes.len())
+                            > limits.value_bytes => {}
+                    Some((slots, bytes)) => {
+                        let mut new = Vec::new();
+                        Body::put(&mut new, &slots, bytes);
+                        gathered.write_holding(store, id, key, Some(new))?;
+                        left -= 1;
+                    }
+                    None => {
+                        gathered.write(&index, None);
+                        left -= 1;
+                    }
                 }
                 at.0 = std::ops::Bound::Excluded(index);
             }

@@ -294,6 +294,17 @@ pub(crate) fn replaced(slots: &[Slot], promise: PromiseId, by: &Slot) -> Option<
         .then(|| slots.iter().map(new).collect())
 }
 
+/// Bytes of what promises came to, which stands in a value in their place.
+pub(crate) fn settled_bytes(slots: &[Slot]) -> usize {
+    let of_slot = |slot: &Slot| match slot {
+        Slot::Settled(resolution) => resolution.len(),
+        Slot::Object(_) | Slot::Promise(_) => 0,
+    };
+    slots
+        .iter()
+        .fold(0, |sum, slot| sum.saturating_add(of_slot(slot)))
+}
+
 /// A reference on its way between a value and the list beside the bytes: its kind and its numbers,
 /// or kind 3 and the resolution. It has a fixed length where that saves an allocation for each.
 const IN_TRANSIT: usize = 25;

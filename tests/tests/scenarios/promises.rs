@@ -1225,3 +1225,78 @@ fn promises_depth_what_branches_does_not_outgrow_who_keeps_it() {
         stage.end();
     });
 }
+
+#[test]
+fn promises_limits_what_does_not_fit_stays_a_promise() {
+    in_each_order_with_one_and_four_workers(|shape| {
+        let mut limits = Limits::default();
+        (limits.state_bytes, limits.value_bytes) = (10_000, 5_000);
+        let stage = Stage::open_with(shape, |builder| builder.limits(limits));
+        let [alice, bob, carol] = stage.players();
+        stage.go(bob, "promise p q; keep p q", &[]);
+        let both = [("p", stage.kept(bob, "p")), ("q", stage.kept(bob, "q"))];
+        stage.go(alice, "keep p q", &both);
+        stage.go(carol, "store small p; store large q", &both);
+        let (small, large) = ("1".repeat(1_000), "2".repeat(9_500));
+        for (name, text) in [("p", &small), ("q", &large)] {
+            stage.go(bob, &format!("fulfil {name} '{text}; forget {name}"), &[]);
+        }
+        let stage = stage.reopen_with(|builder| builder.limits(limits));
+        // Whoever keeps them goes on.
+        stage.go(carol, "load small p; load large q; keep p q", &[]);
+        stage.go(alice, "say fine", &[]);
+        for player in [alice, carol] {
+            let (p, q) = (stage.kept(player, "p"), stage.kept(player, "q"));
+            assert_eq!(describe(&p), format!("'{small}"));
+            assert_eq!(describe(&q), "open");
+            let heard = stage.watch(&q).unwrap();
+            stage.idle();
+            assert_eq!(described(&settled(&heard)), format!("'{large}"));
+        }
+        // What would be too much is the fault of who asks for it.
+        let p = stage.kept(alice, "p");
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let copies = names.map(|name| (name, p.clone()));
+        let refused = stage.outcome(alice, &format!("keep {}", names.join(" ")), &copies);
+        let refused = refused.unwrap_err();
+        assert_eq!(
+            (refused.cause(), refused.code()),
+            (Cause::Limit, "state_bytes")
+        );
+        stage.go(alice, "forget p q", &[]);
+        stage.go(carol, "forget p q; erase small; erase large", &[]);
+        stage.check_known(0, 0);
+        // Not run again: that would be without limits.
+        stage.close();
+    });
+}
+
+#[test]
+fn promises_limits_what_goes_along_counts_as_output() {
+    in_each_order_with_one_and_four_workers(|shape| {
+        let mut limits = Limits::default();
+        limits.output_bytes = 10_000;
+        let stage = Stage::open_with(shape, |builder| builder.limits(limits));
+        let [alice, bob] = stage.players();
+        stage.go(bob, "promise p; keep p", &[]);
+        stage.go(alice, "keep p", &[("p", stage.kept(bob, "p"))]);
+        let text = "1".repeat(3_000);
+        stage.go(bob, &format!("fulfil p '{text}; forget p"), &[]);
+        let with = [("bob", bob.into())];
+        for program in [
+            "answer [p p p p]",
+            "send bob { say never } with [p a=p b=p c=p]",
+        ] {
+            let refused = stage.outcome(alice, program, &with).unwrap_err();
+            assert_eq!(
+                (refused.cause(), refused.code()),
+                (Cause::Limit, "output_bytes"),
+                "{program}"
+            );
+        }
+        stage.go(alice, "send bob { say fine } with [p a=p]", &with);
+        assert_eq!(stage.log(bob), ["fine"]);
+        // Not run again: that would be without limits.
+        stage.close();
+    });
+}
