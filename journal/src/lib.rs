@@ -89,6 +89,6 @@ pub use rows::RowBatch;
 #[doc(hidden)]
 pub use settings::Guards;
 pub use settings::{Durability, Retention, Settings};
-pub use stored_group::{Records, StoredGroup};
+pub use stored_group::{RecordPlace, Records, StoredGroup};
 pub use tables::{Rows, TableSnapshot, TableView, Tables};
 pub use verify::{LogReport, OnRecord, TablesReport};

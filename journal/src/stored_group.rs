@@ -186,15 +186,40 @@ impl StoredGroup {
         }
     }
 
-    /// The record at `seq`, if it is in this group.
+    /// The record at `seq`, if it is in this group. It walks there from the first.
     #[must_use]
     pub fn record(&self, seq: Seq) -> Option<&[u8]> {
-        let index = seq.get().checked_sub(self.header.first.get())?;
-        self.records()
-            .nth(usize::try_from(index).ok()?)
-            .map(|(_, record)| record)
+        self.record_from(&mut RecordPlace::default(), seq)
+    }
+
+    /// As [`record`](Self::record), walking on from where the last call with that place found one in
+    /// this group, unless it stood behind `seq`. So reading all of a group costs what it is long, and
+    /// not the square of that.
+    #[must_use]
+    pub fn record_from(&self, place: &mut RecordPlace, seq: Seq) -> Option<&[u8]> {
+        if seq < self.header.first || seq > self.header.last {
+            return None;
+        }
+        let mut records = self.records();
+        if let Some((next, left)) = place.0
+            && (self.header.first..=seq).contains(&next)
+        {
+            let read = records.rest.len().checked_sub(left)?;
+            records = Records {
+                rest: &records.rest[read..],
+                next,
+            };
+        }
+        let (_, record) = records.find(|(found, _)| *found == seq)?;
+        place.0 = Some((records.next, records.rest.len()));
+        Some(record)
     }
 }
+
+/// Where in a group reading goes on; see [`StoredGroup::record_from`]. For another group, take a new
+/// one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordPlace(Option<(Seq, usize)>);
 
 /// The records of a [`StoredGroup`], in order.
 #[derive(Debug, Clone)]
@@ -254,6 +279,22 @@ mod tests {
             prop_assert_eq!(group.last(), Seq::new(first + records.len() as u64 - 1));
             prop_assert_eq!(group.record(group.last()), records.last().map(Vec::as_slice));
             prop_assert_eq!(group.record(group.last().next()), None);
+        }
+
+        #[test]
+        fn stored_group_gives_the_same_record_wherever_reading_goes_on(
+            records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20),
+            asked in prop::collection::vec(0_u64..25, 1..40),
+        ) {
+            let bytes = GroupBytes::Memory(sealed(3, &records).into());
+            let group = StoredGroup::decode(bytes, Seq::new(3)).expect("it was sealed");
+            let mut place = RecordPlace::default();
+            for seq in asked {
+                let index = usize::try_from(seq).expect("it is small").checked_sub(3);
+                let expected = index.and_then(|index| records.get(index));
+                let found = group.record_from(&mut place, Seq::new(seq));
+                prop_assert_eq!(found, expected.map(Vec::as_slice));
+            }
         }
 
         #[test]

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crankcase_journal::crash_points::{CrashPoint, pass};
-use crankcase_journal::{Durability, Fact, Groups, Identity, Opened, PrivateCopy, Tables};
+use crankcase_journal::{
+    Durability, Fact, Groups, Identity, Opened, PrivateCopy, RecordPlace, Tables,
+};
 use crankcase_vat::record::Record;
 use crankcase_vat::{
     Delivery, DeliveryHead, DeliveryId, KindShape, Kinds, Other, RecordBytes, Seq, Span, Time,
@@ -215,14 +217,17 @@ pub(crate) const fn has_body(waiting: &Waiting) -> bool {
 pub(crate) struct BodyReader {
     groups: Groups,
     group: Option<crankcase_journal::StoredGroup>,
+    /// Where in the group reading goes on: what waits in an inbox comes in order.
+    place: RecordPlace,
     last: Option<(Seq, RecordBytes, Time, Vec<Span>)>,
 }
 
 impl BodyReader {
-    pub(crate) const fn new(groups: Groups) -> Self {
+    pub(crate) fn new(groups: Groups) -> Self {
         Self {
             groups,
             group: None,
+            place: RecordPlace::default(),
             last: None,
         }
     }
@@ -241,8 +246,10 @@ impl BodyReader {
             };
             if !self.group.as_ref().is_some_and(holds_it) {
                 self.group = self.groups.containing(seq)?;
+                self.place = RecordPlace::default();
             }
-            let bytes = self.group.as_ref().and_then(|group| group.record(seq));
+            let group = self.group.as_ref();
+            let bytes = group.and_then(|group| group.record_from(&mut self.place, seq));
             let record: RecordBytes = bytes.ok_or_else(missing)?.into();
             let (time, spans) = delivery_spans(&record).ok_or_else(missing)?;
             self.last = Some((seq, record, time, spans));
@@ -443,6 +450,8 @@ pub(crate) fn order_of(identity: &Identity) -> Result<CommitOrder, OpenError> {
 /// What the order makes, and the deliveries that wait at its end.
 struct Prior {
     last: Seq,
+    /// Where the tables stood, which closing moves without a record.
+    checkpoint: Seq,
     recovered: Recovered,
     waiting: Bodies,
     /// Shapes of kinds that the journal does not have yet.
@@ -455,8 +464,9 @@ impl Prior {
         order: CommitOrder,
         tables: &Tables,
         groups: &Groups,
-        last: Seq,
+        found: &crankcase_journal::Recovered,
     ) -> Result<Self, OpenError> {
+        let last = found.last;
         let recovered = recover(order, tables, groups, last)?;
         check_kinds(&recovered.state, &builder.kinds)?;
         let had_vats = |shape: &KindShape| {
@@ -472,6 +482,7 @@ impl Prior {
         let waiting = Bodies::of(&recovered.state, groups, at_once)?;
         Ok(Self {
             last,
+            checkpoint: found.checkpoint,
             recovered,
             waiting,
             new_shapes,
@@ -486,8 +497,8 @@ impl Prior {
         };
         let order = check_identity(builder, &identity)?;
         let copy = PrivateCopy::of(directory)?;
-        let last = copy.recovered().last;
-        Self::of(builder, order, copy.tables(), copy.groups(), last).map(Some)
+        let found = copy.recovered();
+        Self::of(builder, order, copy.tables(), copy.groups(), found).map(Some)
     }
 }
 
@@ -512,10 +523,12 @@ pub(crate) fn open(builder: KernelBuilder) -> Result<Kernel, OpenError> {
     } = opened;
     pass(CrashPoint::RecoveryOpened);
     let stored = check_identity(&builder, &identity)?;
-    let prior = match prior.filter(|prior| prior.last == recovered.last) {
+    let still_so =
+        |prior: &Prior| (prior.last, prior.checkpoint) == (recovered.last, recovered.checkpoint);
+    let prior = match prior.filter(still_so) {
         Some(prior) => prior,
         // It was just made; or someone else had it since it was looked at.
-        None => Prior::of(&builder, stored, &tables, &groups, recovered.last)?,
+        None => Prior::of(&builder, stored, &tables, &groups, &recovered)?,
     };
     let Prior {
         recovered: Recovered { state, replayed },
