@@ -1,7 +1,8 @@
 //! The gate of `Dispatch` order: who may run ahead while too many records wait for their turn.
 //!
-//! Open, it lets everyone pass; closed, nobody but the vat whose turn it is. The holder of the
-//! sequencer's role moves it, workers come to it before each crank.
+//! Open, it lets everyone pass; closed, nobody but the vat whose turn it is, and not even that one
+//! when it has run and waits for a place. The holder of the sequencer's role moves it, workers come to
+//! it before each crank.
 //!
 //! # Why nobody is left outside
 //!
@@ -16,9 +17,12 @@ use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 /// What the gate says when everyone may pass.
 pub const OPEN: u64 = u64::MAX;
 
+/// What the gate says when nobody may pass.
+pub const SHUT: u64 = u64::MAX - 1;
+
 /// See the module's text.
 pub struct Gate<T> {
-    /// The slot of the vat that alone may pass, or [`OPEN`]. A worker that sees it late runs one more
+    /// The slot of the vat that alone may pass, or [`OPEN`], or [`SHUT`]. A worker that sees it late runs one more
     /// crank ahead, which no bound counts on; what must not be missed is ordered by the lock:
     /// `loom-tests/tests/gate.rs`, `nobody_is_left_outside_of_a_gate_that_is_moved`.
     only: AtomicU64,

@@ -430,13 +430,15 @@ impl Sequencer {
     }
 
     /// Closes the gate while too many records wait for their turn, for all but the vat whose turn
-    /// it is, and lets in those that were turned away and may pass.
+    /// it is and that has not run, and lets in those that were turned away and may pass.
     fn move_gate(&mut self) {
         let closed = self.reorder.len() >= self.pace.reorder_records;
         if !closed && self.parts.gate.is_open() {
             return;
         }
         let only = match self.state.turn() {
+            // It waits for a run or for the disk, and running on would help nobody.
+            Some((_, slot)) if closed && self.reorder.has(slot) => gate::SHUT,
             Some((_, slot)) if closed => slot.index() as u64,
             _ => gate::OPEN,
         };

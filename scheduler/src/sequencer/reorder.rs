@@ -33,6 +33,12 @@ impl Reorder {
         Some(item)
     }
 
+    /// Whether a record of the vat is there.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        let of_vat = self.by_slot.get(slot.index());
+        of_vat.is_some_and(|items| !items.is_empty())
+    }
+
     /// Drops what a vat that has ended left.
     pub(super) fn clear(&mut self, slot: Slot) {
         if let Some(items) = self.by_slot.get_mut(slot.index()) {

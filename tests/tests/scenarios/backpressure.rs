@@ -265,3 +265,42 @@ fn an_inbox_far_above_its_share_of_memory_goes_on_after_a_restart() {
         host.close();
     }
 }
+
+#[test]
+fn a_vat_that_waits_for_a_run_does_not_run_far_ahead() {
+    for workers in [1, 4] {
+        let scratch = Scratch::new();
+        let shape = Shape {
+            order: CommitOrder::Dispatch,
+            workers,
+        };
+        let _watch = Watch::new(format!("{shape:?}"));
+        let host = shape.open_with(scratch.dir(), |builder| {
+            // A recount would hold the role, and a gate is moved by who has that.
+            builder.reorder_records(2).audit_counts(false)
+        });
+        let vat = host.actor();
+        let ran = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&ran);
+        host.yard.on("count", move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let mut batch = host.batch();
+        for _ in 0..20_000 {
+            batch
+                .send(vat, PLAY, &vec![Step::Call("count".to_owned())])
+                .unwrap();
+        }
+        let _ = batch.submit().unwrap();
+        // Its turn is the next for as long as no run takes it.
+        for _ in 0..1_000 {
+            host.run(1).unwrap();
+        }
+        let ran = ran.load(Ordering::SeqCst);
+        assert!(
+            (1_000..6_000).contains(&ran),
+            "{ran} cranks in a thousand runs of one"
+        );
+        host.close();
+    }
+}
