@@ -76,6 +76,9 @@ impl Sequencer {
         if request.is_settled() {
             let outcomes = request.outcomes.iter().flatten().cloned().collect();
             self.release(Release { cell, outcomes });
+        } else if self.failed {
+            // Whoever waited was told already, and nobody will tell this one.
+            self.parts.call_back(cell.fail(self.parts.why_unsettled()));
         } else {
             self.tickets.attach(request, cell);
         }

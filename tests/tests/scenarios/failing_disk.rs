@@ -8,7 +8,7 @@ use crankcase::{CloseError, CommitOrder, Ref, RunError, SendError, WaitError};
 use crankcase_tests::actor::PLAY;
 use crankcase_tests::disk::FailingDisk;
 use crankcase_tests::host::said;
-use crankcase_tests::{Actor, Host, PATIENCE, Said, Scratch, Shape, Step, in_every_shape};
+use crankcase_tests::{Actor, Gate, Host, PATIENCE, Said, Scratch, Shape, Step, in_every_shape};
 
 fn open(shape: Shape, scratch: &Scratch, disk: &Arc<FailingDisk>) -> Host {
     let disk: Arc<dyn crankcase_journal::Faults> = Arc::<FailingDisk>::clone(disk);
@@ -209,7 +209,13 @@ fn a_read_never_shows_what_a_failed_write_takes_away() {
         }
         let (answers, answer) = mpsc::channel();
         let (early, read) = std::thread::scope(|scope| {
-            scope.spawn(|| answers.send(host.read(vat, |actor: &Actor| actor.count)));
+            let (begins, begun) = mpsc::channel();
+            let (host, answers) = (&host, &answers);
+            scope.spawn(move || {
+                begins.send(()).unwrap();
+                answers.send(host.read(vat, |actor: &Actor| actor.count))
+            });
+            begun.recv().unwrap();
             // That it is not answered is no event, so this waits for a while.
             let early = answer.recv_timeout(Duration::from_millis(300)).ok();
             disk.let_go();
@@ -229,6 +235,54 @@ fn a_read_never_shows_what_a_failed_write_takes_away() {
         assert_eq!(host.look(vat).count, 0);
         host.close();
     }
+}
+
+#[test]
+fn who_asks_again_while_the_disk_fails_is_told() {
+    let shape = Shape {
+        order: CommitOrder::Completion,
+        workers: 2,
+    };
+    let (scratch, disk) = (Scratch::new(), FailingDisk::new());
+    let _watch = crankcase_tests::watch::Watch::new("asking again".to_owned());
+    let faults: Arc<dyn crankcase_journal::Faults> = Arc::<FailingDisk>::clone(&disk);
+    let host = shape.open_with(scratch.dir(), |builder| {
+        builder.faults(faults).undurable_bytes(1)
+    });
+    let (held, other) = (host.actor(), host.actor());
+    host.idle();
+    let gate = Gate::closed();
+    let arrived = Arc::clone(&gate);
+    host.yard.on("gate", move || arrived.pass());
+    let ask = || {
+        let request = host.request("known, and not answered");
+        request.send(held, PLAY, &vec![Step::Call("gate".to_owned())])
+    };
+    let first = ask().unwrap();
+    gate.wait_for_arrivals(1);
+    disk.hold();
+    disk.group_write.store(disk.groups() + 1, Ordering::SeqCst);
+    let last = host.tell(other, &[Step::Add(1)]).unwrap();
+    // While a group waits for the disk, what asks waits behind it.
+    let (answers, answer) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| answers.send(ask()));
+        let early = answer.recv_timeout(Duration::from_millis(300)).ok();
+        disk.let_go();
+        match early.unwrap_or_else(|| answer.recv().unwrap()) {
+            Ok(again) => {
+                let told = again.wait_timeout(PATIENCE);
+                assert!(matches!(told, Err(WaitError::Indeterminate(_))), "{told:?}");
+            }
+            Err(error) => assert!(matches!(error, SendError::Poisoned(_)), "{error}"),
+        }
+        for ticket in [first, last] {
+            let told = ticket.wait_timeout(PATIENCE);
+            assert!(matches!(told, Err(WaitError::Indeterminate(_))), "{told:?}");
+        }
+        gate.open();
+    });
+    drop(host);
 }
 
 #[test]
