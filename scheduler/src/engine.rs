@@ -89,12 +89,29 @@ impl Engine {
         *at_work
     }
 
+    /// Has the threads beside the workers end, and lets go of the journal, so that the directory is
+    /// free when this returns, whoever may still hold the engine for a moment.
+    fn end(&self, others: Vec<JoinHandle<()>>) {
+        let parts = &self.parts;
+        parts.commits.close();
+        parts.checkpoints.close();
+        parts.chores.close();
+        parts.callbacks.close();
+        for thread in others {
+            // A panic there has poisoned the kernel, which closing reports.
+            let _ = thread.join();
+        }
+        parts.let_go_of_tables();
+    }
+
     /// Repeats a step under the role, once for each group or checkpoint that is done, until it
     /// says that it is through or the kernel has stopped.
     fn step_until(&self, mut step: impl FnMut(&mut Sequencer) -> bool) {
         loop {
             let seen = self.parts.steps.load(Ordering::SeqCst);
-            if self.with(&mut step) || self.parts.poison.get().is_some() {
+            // Before a step too: what a stopped kernel has in memory may be half of a record's.
+            let stopped = || self.parts.poison.get().is_some();
+            if stopped() || self.with(&mut step) || stopped() {
                 return;
             }
             self.parts.stall.sleep_while(|| {
@@ -181,6 +198,9 @@ impl Drop for Gone<'_> {
     }
 }
 
+/// A thread beside the workers: its name, what it cleans up, what it does.
+type Body = (&'static str, fn(&Engine), Box<dyn FnOnce(&Engine) + Send>);
+
 /// The threads of a kernel.
 pub(crate) struct Threads {
     pool: Pool,
@@ -201,54 +221,61 @@ impl Threads {
     ) -> Result<Self, OpenError> {
         let cannot = |error: &dyn std::fmt::Display| OpenError::Threads(error.to_string());
         let pool = Pool::new(workers).map_err(|error| cannot(&error))?;
-        let mut own_threads = pool.ids();
         let mut others: Vec<JoinHandle<()>> = Vec::new();
-        let mut spawn =
-            |name: &'static str, clean_up: fn(&Engine), body: Box<dyn FnOnce(&Engine) + Send>| {
-                let engine = Arc::clone(engine);
-                let thread = thread::Builder::new().name(format!("crankcase-{name}"));
-                let thread = thread.spawn(move || {
-                    let gone = Gone {
-                        engine: &engine,
-                        name,
-                        clean_up,
-                    };
-                    body(&engine);
-                    drop(gone);
-                });
-                others.push(thread.map_err(|error| cannot(&error))?);
-                Ok::<(), OpenError>(())
-            };
-        spawn(
-            "committer",
-            |e| e.parts.abandon_commits(),
-            Box::new(move |e| committer::run(&e.parts, &e.role, committer)),
-        )?;
-        spawn(
-            "checkpointer",
-            |e| drop(e.parts.checkpoints.abandon()),
-            Box::new(move |e| checkpointer::run(&e.parts, &e.role, checkpointer)),
-        )?;
-        spawn(
-            "housekeeper",
-            |e| drop(e.parts.chores.abandon()),
-            Box::new(|e| housekeeper::run(&e.parts, &e.role)),
-        )?;
-        spawn(
-            "callbacks",
-            |e| drop(e.parts.callbacks.abandon()),
-            Box::new(|e| {
-                while let Some(wakers) = e.parts.callbacks.take() {
-                    for waker in wakers {
-                        // Host code: a panic in it is the host's, and is not to end this thread.
-                        let wake = std::panic::AssertUnwindSafe(|| waker.wake());
-                        if std::panic::catch_unwind(wake).is_err() {
-                            tracing::error!("a waker of the host panicked");
+        let bodies: [Body; 4] = [
+            (
+                "committer",
+                |e| e.parts.abandon_commits(),
+                Box::new(move |e| committer::run(&e.parts, &e.role, committer)),
+            ),
+            (
+                "checkpointer",
+                |e| drop(e.parts.checkpoints.abandon()),
+                Box::new(move |e| checkpointer::run(&e.parts, &e.role, checkpointer)),
+            ),
+            (
+                "housekeeper",
+                |e| drop(e.parts.chores.abandon()),
+                Box::new(|e| housekeeper::run(&e.parts, &e.role)),
+            ),
+            (
+                "callbacks",
+                |e| drop(e.parts.callbacks.abandon()),
+                Box::new(|e| {
+                    while let Some(wakers) = e.parts.callbacks.take() {
+                        for waker in wakers {
+                            // Host code: a panic in it is the host's, and is not to end this thread.
+                            let wake = std::panic::AssertUnwindSafe(|| waker.wake());
+                            if std::panic::catch_unwind(wake).is_err() {
+                                tracing::error!("a waker of the host panicked");
+                            }
                         }
                     }
+                }),
+            ),
+        ];
+        for (name, clean_up, body) in bodies {
+            let for_thread = Arc::clone(engine);
+            let thread = thread::Builder::new().name(format!("crankcase-{name}"));
+            let thread = thread.spawn(move || {
+                let gone = Gone {
+                    engine: &for_thread,
+                    name,
+                    clean_up,
+                };
+                body(&for_thread);
+                drop(gone);
+            });
+            match thread {
+                Ok(thread) => others.push(thread),
+                Err(error) => {
+                    // Those that run hold the journal, which would stay locked.
+                    engine.end(others);
+                    return Err(cannot(&error));
                 }
-            }),
-        )?;
+            }
+        }
+        let mut own_threads = pool.ids();
         own_threads.extend(others.iter().map(|thread| thread.thread().id()));
         // This is the one place that sets it.
         let _ = engine.parts.own_threads.set(own_threads);
@@ -301,18 +328,8 @@ impl Threads {
             Ok(()) => closed.recv().unwrap_or(Ok(())),
             Err(_) => Ok(()),
         };
-        parts.commits.close();
-        parts.checkpoints.close();
-        parts.chores.close();
-        parts.callbacks.close();
-        for thread in others {
-            // A panic there has poisoned the kernel, which is reported below.
-            let _ = thread.join();
-        }
+        engine.end(others);
         drop(pool);
-        // The last handle on the journal, and with it the lock, so that the directory is free when
-        // this returns, whoever may still hold the engine for a moment.
-        parts.let_go_of_tables();
         match parts.poison.get() {
             Some(poison) => Err(CloseError::Poisoned(poison.clone())),
             None if running > 0 => Err(CloseError::Timeout {

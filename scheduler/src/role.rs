@@ -122,7 +122,11 @@ impl<D: Duty> Role<D> {
     /// Takes the role, waiting for it, for something that is not an item. Not for threads that
     /// run cranks.
     pub fn with<R>(&self, act: impl FnOnce(&mut D) -> R, after: &mut impl FnMut(D::After)) -> R {
-        let mut duty = self.duty.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut duty = self.duty.lock().unwrap_or_else(|poisoned| {
+            let mut duty = PoisonError::into_inner(poisoned);
+            duty.broken();
+            duty
+        });
         let result = act(&mut duty);
         self.put_down(duty, after);
         self.look_again(after);
