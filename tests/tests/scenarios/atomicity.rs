@@ -217,6 +217,8 @@ fn messages_behind_an_exit_are_rejected() {
             }
             assert_eq!(cause(&host.play(vat, &[])), Cause::NoSuchVat);
         }
+        // What is left of them is cleaned up behind the last rejection.
+        host.idle();
         assert_eq!(host.stats().waiting, 0);
         host.close();
     });

@@ -50,10 +50,10 @@ fn note(lines: &[String], reported: &mut BTreeMap<(u64, u64), u64>) {
 #[test]
 fn what_a_ticket_reported_is_there_after_any_number_of_kills() {
     const THREADS: u64 = 4;
-    let _watch = Watch::new("kills".to_owned());
     let (scratch, mut luck) = (Scratch::new(), Luck::new(11));
     let mut reported = BTreeMap::new();
     for round in 0..rounds(30) {
+        let _watch = Watch::new(format!("kills, round {round}"));
         let words = ["requests", "sync", "4"];
         let mut victim = Victim::start(VICTIM, &scratch.dir(), &words);
         // Sometimes while it opens, sometimes as it gets to work, mostly in the middle.
@@ -131,14 +131,14 @@ fn uninterrupted(last: u64) -> String {
 #[test]
 fn in_dispatch_order_kills_leave_no_trace_in_the_order() {
     const LAST: u64 = 40;
-    let _watch = Watch::new("kills".to_owned());
     let expected = uninterrupted(LAST);
     let mut luck = Luck::new(12);
     let mut kills = 0;
     for workers in ["1", "2", "8"] {
         let scratch = Scratch::new();
         let last = LAST.to_string();
-        for _ in 0..rounds(30) / 3 {
+        for round in 0..rounds(30) / 3 {
+            let _watch = Watch::new(format!("kills, {workers} workers, round {round}"));
             let words = ["blocks", &*last, workers];
             let mut victim = Victim::start(VICTIM, &scratch.dir(), &words);
             let _ = victim.lines(luck.below(LAST / 2));
@@ -146,6 +146,7 @@ fn in_dispatch_order_kills_leave_no_trace_in_the_order() {
             victim.kill();
             kills += 1;
         }
+        let _watch = Watch::new(format!("after the kills, {workers} workers"));
         let mut victim = Victim::start(VICTIM, &scratch.dir(), &["blocks", &*last, workers]);
         let mut end = None;
         while let Some(line) = victim.line() {
@@ -226,9 +227,9 @@ fn a_run_that_a_kill_cut_short_is_finished_first() {
 
 #[test]
 fn a_kill_right_after_opening_for_the_first_time_locks_nobody_out() {
-    let _watch = Watch::new("kills".to_owned());
     let mut luck = Luck::new(13);
-    for _ in 0..rounds(12) {
+    for round in 0..rounds(12) {
+        let _watch = Watch::new(format!("kills, round {round}"));
         let scratch = Scratch::new();
         let mut victim = Victim::start(VICTIM, &scratch.dir(), &["requests", "sync", "1"]);
         let _ = victim.lines(1);
