@@ -22,9 +22,10 @@ pub const SHUT: u64 = u64::MAX - 1;
 
 /// See the module's text.
 pub struct Gate<T> {
-    /// The slot of the vat that alone may pass, or [`OPEN`], or [`SHUT`]. A worker that sees it late runs one more
-    /// crank ahead, which no bound counts on; what must not be missed is ordered by the lock:
-    /// `loom-tests/tests/gate.rs`, `nobody_is_left_outside_of_a_gate_that_is_moved`.
+    /// The slot of the vat that alone may pass, or [`OPEN`], or [`SHUT`]. A worker that sees it late, or
+    /// before the holder of the role came to move it, runs further ahead, which no bound counts on; what
+    /// must not be missed is ordered by the lock: `loom-tests/tests/gate.rs`,
+    /// `nobody_is_left_outside_of_a_gate_that_is_moved`.
     only: AtomicU64,
     /// Those that were turned away, until they may pass.
     away: Mutex<Vec<(u64, T)>>,

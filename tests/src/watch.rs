@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// How many seconds a scenario may take, unless the variable says otherwise. Nothing is measured by it: it
-/// is far above what any needs.
+/// How many seconds a scenario may take, unless [`LONGEST_VARIABLE`] says otherwise. Nothing is measured by
+/// it: it is far above what any needs.
 const LONGEST: u64 = 600;
 
 /// The variable with which those who expect a hang wait for less time.
