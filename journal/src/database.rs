@@ -2,6 +2,9 @@
 //!
 //! What each setting is for:
 //!
+//! - the filter and the index of a file of the tables are read in parts. By default fjall has them whole, but for levels
+//!   that most tables never reach: the filter of a file with a million rows then takes megabytes, stays in no cache, and
+//!   is read anew for each row that is looked for;
 //! - values of groups go to blob files, which compaction does not rewrite;
 //! - the log is plain (no compression) and bounded, because closing a fjall database does not empty its log and opening
 //!   reads all of it;
@@ -12,7 +15,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PartitioningPolicy};
 use fjall::{
     CompressionType, Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
     Readable, Snapshot, UserValue,
@@ -144,7 +147,12 @@ impl TablesDatabase {
     ) -> fjall::Result<Self> {
         let db = open_database(path, options)?;
         let rows = open_keyspace(&db, options.create, &ROWS, || {
-            KeyspaceCreateOptions::default().max_memtable_size(ROWS_MEMTABLE_BYTES)
+            let rows = KeyspaceCreateOptions::default().max_memtable_size(ROWS_MEMTABLE_BYTES);
+            if !options.guards.files_in_parts {
+                return rows;
+            }
+            rows.filter_block_partitioning_policy(PartitioningPolicy::all(true))
+                .index_block_partitioning_policy(PartitioningPolicy::all(true))
         })?;
         let meta = open_keyspace(&db, options.create, &TABLES_META, || {
             KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES)

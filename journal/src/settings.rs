@@ -95,6 +95,9 @@ pub struct Guards {
     pub plain_log: bool,
     /// fjall's log is bounded, because closing does not empty it.
     pub bounded_log: bool,
+    /// The filter and the index of a file of the tables are read in parts, so that a look for one row does not read
+    /// megabytes. A journal keeps what it was made with.
+    pub files_in_parts: bool,
     /// Scans start at the first retained group and not among the deleted ones.
     pub cursor: bool,
 }
@@ -110,6 +113,7 @@ impl Default for Guards {
             witness: true,
             plain_log: true,
             bounded_log: true,
+            files_in_parts: true,
             cursor: true,
         }
     }

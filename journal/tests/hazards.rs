@@ -347,6 +347,73 @@ fn fjalls_log_grows_for_ever_without_the_guard() {
     assert!(!log_stays_bounded(unbounded, 10_000));
 }
 
+#[cfg(target_os = "linux")]
+const ROWS_OF_A_FILE: u64 = 300_000;
+
+#[cfg(target_os = "linux")]
+fn file_row_key(row: u64) -> [u8; 8] {
+    row.to_be_bytes()
+}
+
+/// Bytes that this thread has asked the system for.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> u64 {
+    let counts = fs::read_to_string("/proc/thread-self/io").unwrap();
+    let read = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+    read.unwrap().parse().unwrap()
+}
+
+/// Bytes that it takes to look for one row, in tables whose rows are all in one file and that were opened anew.
+#[cfg(target_os = "linux")]
+fn bytes_read_for_a_row(mut settings: Settings) -> u64 {
+    const LOOKS: u64 = 100;
+    settings.cache_bytes = 1 << 20;
+    let scratch = Scratch::new();
+    let mut journal = scratch.open_with(&settings);
+    commit(&mut journal, 1, 1);
+    let durable = journal.committer.durable();
+    let mut rows = RowBatch::new();
+    for row in 0..ROWS_OF_A_FILE {
+        rows.put(1, &file_row_key(row), row.to_be_bytes().to_vec());
+    }
+    let at = durable.seq();
+    journal.checkpointer.write(at, &durable, rows).unwrap();
+    drop(journal);
+    let db = fjall::Database::builder(scratch.dir().join("tables"))
+        .open()
+        .unwrap();
+    let rows = db
+        .keyspace("rows", fjall::KeyspaceCreateOptions::default)
+        .unwrap();
+    rows.rotate_memtable_and_wait().unwrap();
+    // fjall's worker moves the file to the last level as it is.
+    while rows.l0_table_count() > 0 {
+        std::thread::yield_now();
+    }
+    drop((rows, db));
+    let journal = scratch.open_with(&settings);
+    let tables = journal.tables.snapshot().unwrap();
+    let before = bytes_read();
+    for look in 0..LOOKS {
+        let row = look * (ROWS_OF_A_FILE / LOOKS);
+        let found = tables.get(1, &file_row_key(row)).unwrap();
+        assert_eq!(found.as_deref(), Some(&row.to_be_bytes()[..]));
+    }
+    (bytes_read() - before) / LOOKS
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn row_of_a_large_file_is_found_by_reading_little() {
+    assert!(bytes_read_for_a_row(settings()) < 32 << 10);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn row_of_a_large_file_is_found_by_reading_its_whole_filter_without_the_guard() {
+    assert!(bytes_read_for_a_row(without(|guards| guards.files_in_parts = false)) > 128 << 10);
+}
+
 /// A journal whose retention dropped old groups, and that then lost the first of those that should be there.
 fn lost_first_group(cursor: bool) -> Opened {
     let scratch = Scratch::new();

@@ -137,9 +137,15 @@ impl Gathered {
         value: Option<Vec<u8>>,
     ) -> Result<(), Unread> {
         let old = self.row(store, vat, key)?;
+        self.replace_holding(key, old.as_deref(), value.as_deref());
+        Ok(())
+    }
+
+    /// The same where it is known what the row has now.
+    pub(crate) fn replace_holding(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
         let mut promises = [Vec::new(), Vec::new()];
-        for (at, (value, change)) in [(&old, -1), (&value, 1)].into_iter().enumerate() {
-            let Some(body) = value.as_deref().and_then(|value| Body::read(value).ok()) else {
+        for (at, (value, change)) in [(old, -1), (new, 1)].into_iter().enumerate() {
+            let Some(body) = value.and_then(|value| Body::read(value).ok()) else {
                 continue;
             };
             // Only bodies are written here, and what is read back is what was written.
@@ -163,8 +169,7 @@ impl Gathered {
             .into_iter()
             .filter(|new| before.binary_search(new).is_err());
         self.fresh.extend(fresh);
-        self.write(key, value.as_deref());
-        Ok(())
+        self.write(key, new);
     }
 
     pub(crate) fn write(&mut self, key: &[u8], value: Option<&[u8]>) {

@@ -659,7 +659,7 @@ impl LiveVat {
                     Some((slots, bytes)) => {
                         let mut new = Vec::new();
                         Body::put(&mut new, &slots, bytes);
-                        gathered.write_holding(store, id, key, Some(new))?;
+                        gathered.replace_holding(key, row.as_deref(), Some(&new));
                         left -= 1;
                     }
                     None => {
@@ -696,10 +696,10 @@ impl LiveVat {
         let mut let_go = || {
             for _ in 0..ROWS_AT_ONCE {
                 let next = next_held(store, id, gathered, &mut walk, cleaned.as_deref())?;
-                let Some((key, _)) = next else {
+                let Some((key, row)) = next else {
                     return Ok(false);
                 };
-                gathered.write_holding(store, id, &key, None)?;
+                gathered.replace_holding(&key, Some(&row), None);
                 cleaned = Some(key);
             }
             let next = next_held(store, id, gathered, &mut walk, cleaned.as_deref())?;
