@@ -235,6 +235,20 @@ impl Checkpointer {
         self.shared.set_checkpoint(at);
         Ok(())
     }
+
+    /// Applies `rows` to the tables where they stand, in one batch: what may change beside the order. `durable` is as for
+    /// [`write`](Self::write).
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub fn write_beside(
+        &mut self,
+        durable: &Durable,
+        rows: RowBatch,
+    ) -> Result<(), CheckpointError> {
+        self.write(self.shared.checkpoint(), durable, rows)
+    }
 }
 
 /// What the checkpoint's row says after `changes`: the digest moves by the rows that change, each read once.

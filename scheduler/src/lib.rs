@@ -117,6 +117,8 @@ mod state;
 mod stats;
 #[cfg(not(crankcase_loom))]
 mod stores;
+#[cfg(not(crankcase_loom))]
+mod sweep;
 #[cfg(all(feature = "testing", not(crankcase_loom)))]
 pub mod testing;
 #[cfg(not(crankcase_loom))]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crankcase::{Cause, Promise};
+use crankcase::{Cause, CommitOrder, Promise};
+use crankcase_journal::PrivateCopy;
 use crankcase_tests::host::settled;
 use crankcase_tests::stage::player::{describe, described};
-use crankcase_tests::{Gate, Stage, in_each_order_with_one_and_four_workers};
+use crankcase_tests::watch::Watch;
+use crankcase_tests::{Gate, Scratch, Shape, Stage, Step, in_each_order_with_one_and_four_workers};
 
 const NONE: [&str; 0] = [];
 
@@ -407,6 +409,55 @@ fn termination_clean_up_of_thousands_of_rows() {
         stage.check_known(0, 0);
         stage.end();
     });
+}
+
+/// Tells of each write to the tables.
+struct Told(Arc<Gate>);
+
+impl crankcase_journal::Faults for Told {
+    fn checkpoint_write(&self, _number: u64) -> std::io::Result<()> {
+        self.0.pass();
+        Ok(())
+    }
+}
+
+/// How many rows of stores stand in the tables.
+fn rows_of_stores(scratch: &Scratch) -> usize {
+    const STORES: u8 = 3;
+    let copy = PrivateCopy::of(&scratch.dir()).unwrap();
+    let tables = copy.tables().snapshot().unwrap();
+    tables.prefix(STORES, &[]).count()
+}
+
+#[test]
+fn termination_rows_that_hold_nothing_are_swept_even_from_an_idle_kernel() {
+    // More than go in two steps.
+    const ROWS: u64 = 10_000;
+    let _watch = Watch::new("sweeping".to_owned());
+    let scratch = Scratch::new();
+    let shape = Shape {
+        order: CommitOrder::Completion,
+        workers: 2,
+    };
+    let host = shape.open(scratch.dir());
+    let [lives, dies] = [host.actor(), host.actor()];
+    let row = |row: u64| Step::Set(row.to_be_bytes().to_vec(), b"row".to_vec());
+    let _ = host.said(lives, &[row(0)]);
+    let _ = host.said(dies, &(0..ROWS).map(row).collect::<Vec<_>>());
+    host.close();
+    // Now the tables have them.
+    let host = shape.open(scratch.dir());
+    let _ = host.said(dies, &[Step::Exit]);
+    host.close();
+    assert_eq!(rows_of_stores(&scratch), 1 + ROWS as usize);
+    let gate = Gate::closed();
+    gate.open();
+    let told = Arc::new(Told(Arc::clone(&gate)));
+    let host = shape.open_with(scratch.dir(), |builder| builder.faults(told));
+    gate.wait_for_arrivals(3);
+    host.close();
+    assert_eq!(rows_of_stores(&scratch), 1);
+    assert_eq!(gate.arrivals(), 3);
 }
 
 #[test]
