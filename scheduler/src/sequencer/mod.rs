@@ -307,21 +307,23 @@ impl Sequencer {
         let mut effects = std::mem::take(&mut self.effects);
         // Most records have one message and nothing else follow, which may have the record then: to
         // count who shares it costs as much as half of what is done here.
-        if let Some(&Effect::Deliver {
-            slot,
-            head,
-            what: Delivered::Message { at },
-        }) = effects.last()
-        {
-            let last = effects.len() - 1;
-            if last > 0 {
-                self.perform_all(effects.drain(..last), &record);
+        match effects.pop() {
+            Some(Effect::Deliver {
+                slot,
+                head,
+                what: Delivered::Message { at },
+            }) => {
+                if !effects.is_empty() {
+                    self.perform_all(effects.drain(..), &record);
+                }
+                let act = ActAt { record, span: at };
+                self.deliver(slot, Delivery::new(head, What::Act(act)));
             }
-            effects.clear();
-            let act = ActAt { record, span: at };
-            self.deliver(slot, Delivery::new(head, What::Act(act)));
-        } else {
-            self.perform_all(effects.drain(..), &record);
+            Some(last) => {
+                effects.push(last);
+                self.perform_all(effects.drain(..), &record);
+            }
+            None => {}
         }
         self.effects = effects;
         pass(CrashPoint::SequencerPerformed);

@@ -43,15 +43,20 @@ impl RowKey {
         }
     }
 
+    /// The first half of the head as a number, and the second.
     #[inline]
-    fn number(&self) -> u128 {
-        u128::from_be_bytes(self.head)
+    fn halves(&self) -> (u64, u64) {
+        let number = u128::from_be_bytes(self.head);
+        ((number >> 64) as u64, number as u64)
     }
 }
 
 /// The value under a key.
 #[inline]
 pub(crate) fn find<'m, V>(rows: &'m BTreeMap<RowKey, V>, key: &[u8]) -> Option<&'m V> {
+    if rows.is_empty() {
+        return None;
+    }
     match RowKey::short(key) {
         Some(short) => rows.get(&short),
         None => rows.get(key),
@@ -106,7 +111,12 @@ impl PartialOrd for RowKey {
 impl Ord for RowKey {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        let heads = self.number().cmp(&other.number());
+        // Most differ in the first half.
+        let ((first, second), (others_first, others_second)) = (self.halves(), other.halves());
+        if first != others_first {
+            return first.cmp(&others_first);
+        }
+        let heads = second.cmp(&others_second);
         heads.then_with(|| match (&self.long, &other.long) {
             // What differs are zeros at the end of one.
             (None, None) => self.len.cmp(&other.len),
