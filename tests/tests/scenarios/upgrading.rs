@@ -623,6 +623,15 @@ fn an_upgrade_that_waits_is_refused_where_its_version_is_not_at_hand() {
     kernel.close(PATIENCE).unwrap();
 }
 
+/// Says that it is over when it is dropped, so that those who wait for that end when a check fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_read_beside_upgrades_never_takes_one_version_for_another() {
     use limits::{one, two};
@@ -657,12 +666,12 @@ fn a_read_beside_upgrades_never_takes_one_version_for_another() {
                 }
             });
         }
+        let _over = Over(&done);
         for (next, purse) in purses.iter().enumerate() {
             at.store(next, Ordering::Relaxed);
             let upgraded = kernel.upgrade::<two::Purse>(*purse).unwrap();
             assert_eq!(upgraded.wait().unwrap(), Ok(()));
         }
-        done.store(true, Ordering::Relaxed);
     });
     kernel.close(PATIENCE).unwrap();
 }
