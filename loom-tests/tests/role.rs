@@ -159,6 +159,25 @@ fn three_submitters_lose_none() {
 }
 
 #[test]
+fn no_item_is_passed_by_a_later_one_while_a_third_goes_in() {
+    explore_preempted(
+        3,
+        &["left to the holder", "did an item of another"],
+        |seen| {
+            let role = Ledger::role(false);
+            // This thread holds the role, and of two that leave their items to it one is in the middle.
+            let others = [(1, 2), (2, 1)]
+                .map(|(submitter, count)| spawn_submitter(&role, seen, submitter, count));
+            submit(&role, Item::Of(0, 0), seen);
+            for other in others {
+                other.join().unwrap();
+            }
+            check_done(&role, &[(0, 1), (1, 2), (2, 1)]);
+        },
+    );
+}
+
+#[test]
 fn a_holder_puts_the_role_down_after_a_stretch_though_more_is_queued() {
     const STATES: [&str; 3] = [
         "left to the holder",

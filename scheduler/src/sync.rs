@@ -31,6 +31,8 @@ mod production {
 
 #[cfg(not(any(crankcase_loom, crankcase_shuttle)))]
 pub(crate) use production::*;
+#[cfg(not(any(crankcase_loom, crankcase_shuttle)))]
+use std::thread::yield_now;
 
 #[cfg(crankcase_loom)]
 pub(crate) use loom::sync::{
@@ -38,13 +40,13 @@ pub(crate) use loom::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 #[cfg(crankcase_loom)]
-pub(crate) use modelled::{Baton, BatonGuard, Queue};
+pub(crate) use modelled::{Baton, BatonGuard};
 /// A model has no clock: it takes times and never asks for one.
 #[cfg(crankcase_loom)]
 pub(crate) use std::time::Instant;
+#[cfg(crankcase_loom)]
+use {loom::thread::yield_now, modelled::Channel};
 
-#[cfg(crankcase_shuttle)]
-pub(crate) use modelled::Queue;
 #[cfg(crankcase_shuttle)]
 pub(crate) use shuttle::{
     sync::{
@@ -56,9 +58,13 @@ pub(crate) use shuttle::{
 };
 #[cfg(crankcase_shuttle)]
 pub(crate) use shuttled::{Condvar, Instant, OnceLock};
+#[cfg(crankcase_shuttle)]
+use {modelled::Channel, shuttle::thread::yield_now};
 
 use std::sync::PoisonError;
 use std::time::Duration;
+
+use crankcase_vat::mutant;
 
 /// Locks. No user code ever runs under one of our locks, so a poisoned one means that a thread of
 /// ours panicked between two of its own statements; the data is then as good as it was.
@@ -109,38 +115,82 @@ pub(crate) fn wait_timeout<'a, T>(
     (lock(mutex), true)
 }
 
-/// A queue with many producers, and consumers that never block on it.
+/// A queue with many producers, and one consumer at a time, as under a role.
 ///
-/// In production it is a crossbeam channel; loom and shuttle know nothing of those, so a model runs
-/// over a weaker queue of the same order: `sync/modelled.rs`.
-#[cfg(not(any(crankcase_loom, crankcase_shuttle)))]
+/// Whether it is empty is asked several times for each crank and hardly ever denied, so its length is
+/// counted beside the channel. An item is counted *before* it goes in: so none is in there without its
+/// count, and none is taken on the count of another. `loom-tests/tests/role.rs`,
+/// `no_item_is_passed_by_a_later_one_while_a_third_goes_in`.
 pub(crate) struct Queue<T> {
+    /// Never less than there are.
+    len: AtomicU64,
+    items: Channel<T>,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            len: AtomicU64::new(0),
+            items: Channel::new(),
+        }
+    }
+
+    pub(crate) fn push(&self, item: T) {
+        if mutant("queue-counts-too-late") {
+            self.items.send(item);
+            self.len.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.len.fetch_add(1, Ordering::Relaxed);
+            self.items.send(item);
+        }
+    }
+
+    /// Takes the first item. Waits for one that was counted and is about to go in, which is the next
+    /// that its thread does.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        loop {
+            if let Some(item) = self.items.receive() {
+                self.len.fetch_sub(1, Ordering::Relaxed);
+                return Some(item);
+            }
+            yield_now();
+        }
+    }
+
+    /// Whether nothing is there or about to go in, as far as this thread can know.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// What carries the items of a [`Queue`]. loom and shuttle know nothing of crossbeam's channel, so a
+/// model runs over one of the same order: `sync/modelled.rs`.
+#[cfg(not(any(crankcase_loom, crankcase_shuttle)))]
+struct Channel<T> {
     sender: crossbeam_channel::Sender<T>,
     receiver: crossbeam_channel::Receiver<T>,
 }
 
 #[cfg(not(any(crankcase_loom, crankcase_shuttle)))]
-impl<T> Queue<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Channel<T> {
+    fn new() -> Self {
         let (sender, receiver) = crossbeam_channel::unbounded();
         Self { sender, receiver }
     }
 
-    #[inline]
-    pub(crate) fn push(&self, item: T) {
+    fn send(&self, item: T) {
         assert!(
             self.sender.send(item).is_ok(),
-            "the queue owns its receiver"
+            "the channel owns its receiver"
         );
     }
 
-    #[inline]
-    pub(crate) fn pop(&self) -> Option<T> {
+    fn receive(&self) -> Option<T> {
         self.receiver.try_recv().ok()
-    }
-
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
     }
 }

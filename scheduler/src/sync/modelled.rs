@@ -17,17 +17,16 @@ pub(crate) use baton::{Baton, BatonGuard};
 
 use super::{AtomicU64, Ordering};
 
-/// A queue whose consumers may see it shorter than it is, until something orders them after the
-/// push. One consumer at a time pops, as under a role.
-pub(crate) struct Queue<T> {
-    len: AtomicU64,
+/// A channel. Other threads may come in before an item is in it, and before one is looked for.
+pub(super) struct Channel<T> {
+    sent: AtomicU64,
     items: std::sync::Mutex<VecDeque<T>>,
 }
 
-impl<T> Queue<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Channel<T> {
+    pub(super) fn new() -> Self {
         Self {
-            len: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             items: std::sync::Mutex::new(VecDeque::new()),
         }
     }
@@ -36,20 +35,13 @@ impl<T> Queue<T> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(&self, item: T) {
-        self.len.fetch_add(1, Ordering::Release);
+    pub(super) fn send(&self, item: T) {
+        self.sent.fetch_add(1, Ordering::Release);
         self.items().push_back(item);
     }
 
-    pub(crate) fn pop(&self) -> Option<T> {
-        if self.len.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        self.len.fetch_sub(1, Ordering::Acquire);
+    pub(super) fn receive(&self) -> Option<T> {
+        self.sent.load(Ordering::Acquire);
         self.items().pop_front()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
     }
 }
