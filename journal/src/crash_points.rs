@@ -91,7 +91,7 @@ crash_points! {
     CleanUpStep = "clean-up.step",
     /// The housekeeper has dropped what ended vats had in memory.
     CleanUpDropped = "clean-up.dropped",
-    /// Rows of a vat that ended were gathered for removal.
+    /// Rows of vats that ended were removed from the tables.
     CleanUpSwept = "clean-up.swept",
 
     /// A vat was read from the tables.

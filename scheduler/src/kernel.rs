@@ -691,6 +691,7 @@ impl Kernel {
             group_syncs: Counters::get(&counters.group_syncs),
             witness_syncs: Counters::get(&counters.witness_syncs),
             checkpoints: Counters::get(&counters.checkpoints),
+            swept_rows: Counters::get(&counters.swept_rows),
             inbox_refills: Counters::get(&counters.inbox_refills),
             promises: promises as u64,
             objects: objects as u64,

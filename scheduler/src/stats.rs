@@ -37,6 +37,8 @@ pub struct Stats {
     pub witness_syncs: u64,
     /// Checkpoints written since the kernel opened.
     pub checkpoints: u64,
+    /// Rows of vats that ended that were swept from the tables since the kernel opened.
+    pub swept_rows: u64,
     /// How often an inbox went on from the journal since the kernel opened, because its bodies were
     /// more than may wait in memory.
     pub inbox_refills: u64,
@@ -75,6 +77,7 @@ pub(crate) struct Counters {
     pub(crate) group_syncs: AtomicU64,
     pub(crate) witness_syncs: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) swept_rows: AtomicU64,
     pub(crate) inbox_refills: AtomicU64,
     pub(crate) longest_crank_ns: AtomicU64,
 }

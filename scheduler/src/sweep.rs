@@ -12,6 +12,7 @@ use crankcase_journal::{Checkpointer, ReadError, RowBatch, TableView};
 
 use crate::parts::Parts;
 use crate::state::rows::{STORES, SWEEPS};
+use crate::stats::Counters;
 use crate::sync::{Instant, Ordering};
 
 /// Rows that one step removes.
@@ -24,9 +25,8 @@ const REST: u32 = 9;
 pub(crate) struct Sweep {
     /// When the next step is due; never while nothing is known to be left.
     due: Option<Instant>,
-    /// The last row that was removed, under its whole key. None of that vat's is left up to there; to
-    /// find that out again takes long while the store below still has the marks of what went.
-    last: Vec<u8>,
+    /// The key of the vat with which the next step goes on; from the first one when it is empty.
+    from: Vec<u8>,
 }
 
 impl Sweep {
@@ -34,7 +34,7 @@ impl Sweep {
     pub(crate) fn new() -> Self {
         Self {
             due: Some(Instant::now()),
-            last: Vec::new(),
+            from: Vec::new(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Sweep {
         self.due.get_or_insert_with(Instant::now);
     }
 
-    /// Takes a step, if the kernel goes on.
+    /// Takes a step, unless the kernel is about to stop.
     ///
     /// # Errors
     ///
@@ -59,51 +59,72 @@ impl Sweep {
         checkpointer: &mut Checkpointer,
     ) -> Result<(), String> {
         self.due = None;
-        if parts.stopping.load(Ordering::SeqCst) {
-            return Ok(());
-        }
         let begun = Instant::now();
         let mut rows = RowBatch::new();
-        let more = match parts.look(|view| self.gather(view, &mut rows)) {
-            Ok(more) => more,
-            // Who closed the kernel did not wait for this.
-            Err(_) if parts.is_closed() => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        };
+        let stops = || parts.stopping.load(Ordering::Relaxed);
+        let gathered = parts.look(|view| self.gather(view, stops, &mut rows));
+        let gathered = gathered.map_err(|error| error.to_string())?;
         if !rows.is_empty() {
             checkpointer
                 .write_beside(&parts.durable(), rows)
                 .map_err(|error| error.to_string())?;
+            Counters::add(&parts.counters.swept_rows, gathered.rows);
             pass(CrashPoint::CleanUpSwept);
         }
-        if more {
+        if gathered.more && !stops() {
             self.due = Some(Instant::now() + begun.elapsed() * REST);
         }
         Ok(())
     }
 
-    /// Gathers the removal of the rows that are next; says whether there are more.
-    fn gather(&mut self, view: &TableView, rows: &mut RowBatch) -> Result<bool, ReadError> {
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        for sweep in view.range(SWEEPS, &[], all, true) {
-            if rows.len() >= ROWS_AT_ONCE {
-                return Ok(true);
-            }
-            let (vat, _) = sweep?;
-            let from = match self.last.strip_prefix(&vat[..]) {
-                Some(key) => Bound::Excluded(key),
-                None => Bound::Unbounded,
+    /// Gathers the removal of the rows that are next, unless `stops` says that nothing should be done
+    /// any more. How far a vat was swept is kept in its mark: to find it out again takes long while
+    /// the store below still has the places of what went.
+    fn gather(
+        &mut self,
+        view: &TableView,
+        stops: impl Fn() -> bool,
+        changes: &mut RowBatch,
+    ) -> Result<Gathered, ReadError> {
+        let mut rows = 0;
+        let marks = (Bound::Included(&self.from[..]), Bound::Unbounded);
+        for mark in view.range(SWEEPS, &[], marks, true) {
+            let (vat, swept) = mark?;
+            let from = match &swept[..] {
+                [] => Bound::Unbounded,
+                key => Bound::Excluded(key),
             };
+            let mut last = None;
             for row in view.range(STORES, &vat, (from, Bound::Unbounded), true) {
-                if rows.len() >= ROWS_AT_ONCE {
-                    return Ok(true);
+                if changes.len() >= ROWS_AT_ONCE || stops() {
+                    if let Some(last) = last {
+                        changes.put(SWEEPS, &vat, last);
+                    }
+                    self.from = vat;
+                    return Ok(Gathered { rows, more: true });
                 }
                 let (key, _) = row?;
-                rows.delete(STORES, &key);
-                self.last = key;
+                changes.delete(STORES, &key);
+                rows += 1;
+                last = Some(key[vat.len()..].to_vec());
             }
-            rows.delete(SWEEPS, &vat);
+            changes.delete(SWEEPS, &vat);
+            if changes.len() >= ROWS_AT_ONCE || stops() {
+                self.from = vat;
+                return Ok(Gathered { rows, more: true });
+            }
         }
-        Ok(false)
+        // Vats in front of where it began may have ended since.
+        let more = !self.from.is_empty();
+        self.from.clear();
+        Ok(Gathered { rows, more })
     }
+}
+
+/// What was gathered.
+struct Gathered {
+    /// Rows of stores.
+    rows: u64,
+    /// Whether there may be more.
+    more: bool,
 }

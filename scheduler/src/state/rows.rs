@@ -9,7 +9,7 @@
 //! | 5     | request id                     | request state (`requests.rs`)                    |
 //! | 6     | kind number (2 bytes)          | version, name, live vats                         |
 //! | 7     | empty                          | [`Counters`]                                     |
-//! | 8     | vat id of a vat that ended     | empty: store rows of it may be left to be swept  |
+//! | 8     | vat id of a vat that ended     | the store key up to which it is swept, or nothing |
 //! | 9     | vat id                         | encoded state, a body; no row before the start committed |
 //! | 10    | promise (16 bytes)             | a promise (`promises.rs`)                        |
 //! | 11    | vat id, object number (8 bytes)| how the object is held (`counts.rs`)             |

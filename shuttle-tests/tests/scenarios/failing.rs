@@ -17,7 +17,7 @@ fn is_of(poison: &Poison, fault: Fault) -> bool {
     match fault {
         Fault::GroupWrite(_) | Fault::GroupSync(_) => matches!(poison, Poison::Commit(_)),
         Fault::Checkpoint(_) => matches!(poison, Poison::Checkpoint(_)),
-        // Whoever reads it: a crank, the loading of a vat, or the sweep of rows before a checkpoint.
+        // Whoever reads it: a crank, the loading of a vat, or the sweep of what vats left that ended.
         Fault::StoreRead => matches!(
             poison,
             Poison::Store { .. } | Poison::Load(_) | Poison::Checkpoint(_)

@@ -7,7 +7,9 @@ use crankcase_journal::PrivateCopy;
 use crankcase_tests::host::settled;
 use crankcase_tests::stage::player::{describe, described};
 use crankcase_tests::watch::Watch;
-use crankcase_tests::{Gate, Scratch, Shape, Stage, Step, in_each_order_with_one_and_four_workers};
+use crankcase_tests::{
+    Gate, Host, Said, Scratch, Shape, Stage, Step, in_each_order_with_one_and_four_workers,
+};
 
 const NONE: [&str; 0] = [];
 
@@ -411,16 +413,6 @@ fn termination_clean_up_of_thousands_of_rows() {
     });
 }
 
-/// Tells of each write to the tables.
-struct Told(Arc<Gate>);
-
-impl crankcase_journal::Faults for Told {
-    fn checkpoint_write(&self, _number: u64) -> std::io::Result<()> {
-        self.0.pass();
-        Ok(())
-    }
-}
-
 /// How many rows of stores stand in the tables.
 fn rows_of_stores(scratch: &Scratch) -> usize {
     const STORES: u8 = 3;
@@ -429,10 +421,19 @@ fn rows_of_stores(scratch: &Scratch) -> usize {
     tables.prefix(STORES, &[]).count()
 }
 
+/// Waits until that many rows were swept since the kernel opened, and not one more.
+fn wait_until_swept(host: &Host, rows: u64) {
+    while host.stats().swept_rows < rows {
+        std::thread::yield_now();
+    }
+    assert_eq!(host.stats().swept_rows, rows);
+}
+
 #[test]
 fn termination_rows_that_hold_nothing_are_swept_even_from_an_idle_kernel() {
     // More than go in two steps.
-    const ROWS: u64 = 10_000;
+    const MANY: u64 = 10_000;
+    const FEW: u64 = 10;
     let _watch = Watch::new("sweeping".to_owned());
     let scratch = Scratch::new();
     let shape = Shape {
@@ -440,24 +441,36 @@ fn termination_rows_that_hold_nothing_are_swept_even_from_an_idle_kernel() {
         workers: 2,
     };
     let host = shape.open(scratch.dir());
-    let [lives, dies] = [host.actor(), host.actor()];
+    // Those that end lie between those that live, in the order of their keys too.
+    let vats: [_; 7] = std::array::from_fn(|_| host.actor());
     let row = |row: u64| Step::Set(row.to_be_bytes().to_vec(), b"row".to_vec());
-    let _ = host.said(lives, &[row(0)]);
-    let _ = host.said(dies, &(0..ROWS).map(row).collect::<Vec<_>>());
+    for (vat, rows) in vats.iter().zip([FEW, FEW, FEW, MANY, FEW, FEW, FEW]) {
+        let _ = host.said(*vat, &(0..rows).map(row).collect::<Vec<_>>());
+    }
     host.close();
-    // Now the tables have them.
+    // Now the tables have them. While a kernel closes, nothing is swept.
     let host = shape.open(scratch.dir());
-    let _ = host.said(dies, &[Step::Exit]);
+    for vat in [vats[3], vats[5]] {
+        let _ = host.said(vat, &[Step::Exit]);
+    }
     host.close();
-    assert_eq!(rows_of_stores(&scratch), 1 + ROWS as usize);
-    let gate = Gate::closed();
-    gate.open();
-    let told = Arc::new(Told(Arc::clone(&gate)));
-    let host = shape.open_with(scratch.dir(), |builder| builder.faults(told));
-    gate.wait_for_arrivals(3);
+    assert_eq!(rows_of_stores(&scratch) as u64, MANY + 6 * FEW);
+    let host = shape.open(scratch.dir());
+    wait_until_swept(&host, MANY + FEW);
     host.close();
-    assert_eq!(rows_of_stores(&scratch), 1);
-    assert_eq!(gate.arrivals(), 3);
+    assert_eq!(rows_of_stores(&scratch) as u64, 5 * FEW);
+    // And after a checkpoint, in front of what was swept last.
+    let host = shape.open_with(scratch.dir(), |builder| builder.checkpoint_every(1, 1));
+    let _ = host.said(vats[1], &[Step::Exit]);
+    wait_until_swept(&host, FEW);
+    host.close();
+    assert_eq!(rows_of_stores(&scratch) as u64, 4 * FEW);
+    let host = shape.open(scratch.dir());
+    for vat in [vats[0], vats[2], vats[4], vats[6]] {
+        let said = host.said(vat, &[Step::Get((FEW - 1).to_be_bytes().to_vec())]);
+        assert_eq!(said, [Said::Row(Some(b"row".to_vec()))]);
+    }
+    host.close();
 }
 
 #[test]
