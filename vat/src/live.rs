@@ -65,7 +65,8 @@ impl Workspace {
 
     /// Empty buffers, for vats whose stores may be larger than memory: what is not there is read
     /// from `backing`, and of each store about `budget_bytes` are kept, counted as
-    /// [`Store::bytes`] counts them. What the tables do not hold yet is kept in any case.
+    /// [`Store::bytes`] counts them. What the tables do not hold yet is kept in any case, and what
+    /// they have come to hold is let go of over several cranks.
     #[must_use]
     pub fn with_tables(backing: Box<dyn Backing>, budget_bytes: usize) -> Self {
         Self {
@@ -166,9 +167,9 @@ pub struct LiveVat {
     given_away: FxHashMap<u64, CrankNumber>,
     /// Why it lives no more: what waits for it is rejected with that cause.
     ended: Option<Cause>,
-    /// The last row that was let go of since it lives no more and is in memory. Up to there no row
-    /// holds references any more; to find that out again takes long where the tables still have
-    /// the rows.
+    /// The last row that was let go of since it lives no more and is in memory. The rows up to there
+    /// are still in the store; that they are gone is known from this alone. A vat that comes into
+    /// memory has them as deleted rows, and finds out how far it came by passing over them.
     cleaned: Option<Vec<u8>>,
 }
 
@@ -692,7 +693,8 @@ impl LiveVat {
     fn clean(&mut self, space: &mut Workspace) -> Result<End, String> {
         let store = Committed::new(&self.store, space.tables.as_ref());
         let gathered = &mut space.gathered;
-        let (id, mut walk, mut cleaned) = (self.id, Walk::default(), self.cleaned.take());
+        let (id, mut cleaned) = (self.id, self.cleaned.clone());
+        let mut walk = Walk::of(ROWS_AT_ONCE + 1);
         let mut let_go = || {
             for _ in 0..ROWS_AT_ONCE {
                 let next = next_held(store, id, gathered, &mut walk, cleaned.as_deref())?;
@@ -718,7 +720,7 @@ impl LiveVat {
         Self::write_rows(space);
     }
 
-    /// Writes the record, and takes over the rows that were written.
+    /// Writes the record, and takes over the rows that were written, unless the vat lives no more.
     #[inline]
     fn finish(
         &mut self,
@@ -727,7 +729,9 @@ impl LiveVat {
         number: CrankNumber,
         space: &mut Workspace,
     ) {
-        if !matches!(end, End::Abandoned(..)) && !space.gathered.writes.is_empty() {
+        // What a clean-up lets go of lies in front of where it goes on, and nothing ever looks there:
+        // the store need not know.
+        if matches!(end, End::Committed { .. }) && !space.gathered.writes.is_empty() {
             let writes = std::mem::take(&mut space.gathered.writes);
             self.store.commit(number, writes, space.tables.is_some());
         }

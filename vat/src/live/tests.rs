@@ -453,3 +453,61 @@ fn a_crank_that_needs_a_row_that_cannot_be_read_leaves_nothing() {
         assert_eq!((seen.acts, bench.count()), (1, 2));
     }
 }
+
+/// The records that let go of a hundred rows of a vat that has ended, with so much of its store in memory.
+fn cleaned(budget_bytes: usize, fails_between: bool) -> Vec<Vec<u8>> {
+    let mut bench = Bench::started();
+    let held = Slot::Object(VatId::new(VatNumber::HOST, 2).into());
+    let mut rows = std::collections::BTreeMap::new();
+    for row in 0..100u8 {
+        let mut value = Vec::new();
+        Body::put(&mut value, &[held.clone()], &[row]);
+        rows.insert(vec![rooms::WITH_REFS, row], value);
+    }
+    let tables = crate::store::tests::FakeTables::default();
+    tables.lock().history.push(rows.clone());
+    tables.lock().included = 1;
+    bench.space = Workspace::with_tables(Box::new(tables.clone()), budget_bytes);
+    let rows = rows.into_iter().map(Ok::<_, ()>);
+    bench.vat.store =
+        crate::Store::load([], CrankNumber::new(1), rows, budget_bytes).expect("no row fails");
+    assert!(bench.send("exit").vat_ended);
+    let mut records = Vec::new();
+    for step in 0.. {
+        let id = DeliveryId::new(Seq::new(10 + step), 0);
+        let head = DeliveryHead::new(id, Time::new(7), false);
+        let delivery = Delivery::new(head, What::Other(Box::new(Other::Clean)));
+        if fails_between {
+            tables.lock().reads_left = Some(0);
+            let failed = bench.vat.run(&delivery, &bench.shared, &mut bench.space);
+            assert!(failed.is_err());
+            tables.lock().reads_left = None;
+        }
+        let finished = bench.vat.run(&delivery, &bench.shared, &mut bench.space);
+        let record = finished.expect("rows can be read").record;
+        let Ok(Record::Crank(crank)) = Record::parse(&record) else {
+            panic!("not a crank record")
+        };
+        let CrankEnd::Cleaned { rows_left } = crank.end else {
+            panic!("nothing was cleaned")
+        };
+        records.push(record.to_vec());
+        if !rows_left {
+            break;
+        }
+    }
+    records
+}
+
+#[test]
+fn a_clean_up_lets_go_of_each_row_once_wherever_they_are_and_whatever_fails() {
+    let in_memory = cleaned(1 << 20, false);
+    assert_eq!(in_memory.len(), 100usize.div_ceil(ROWS_AT_ONCE));
+    let bytes = in_memory.concat();
+    for row in 0..100u8 {
+        let key = [2, rooms::WITH_REFS, row];
+        assert_eq!(bytes.windows(3).filter(|three| *three == key).count(), 1);
+    }
+    assert_eq!(cleaned(0, false), in_memory);
+    assert_eq!(cleaned(0, true), in_memory);
+}

@@ -10,6 +10,9 @@
 //! row that it wrote in a later one is in [`Partial`]'s overlay, and a row leaves the overlay only
 //! when the tables are known to have it.
 //!
+//! This holds for vats that live. What the clean-up of one that has ended removes is not written
+//! here, so behind its cursor there may be rows that are gone; nothing reads them (`live.rs`).
+//!
 //! This knows no disk, and of a key nothing but its bytes.
 
 mod backing;
@@ -267,7 +270,10 @@ impl Complete {
         let deleted = deleted.map(|(number, key)| (key, number, None));
         let rows = self.rows.into_iter();
         let rows = rows.map(|(key, value)| (key, last, Some(value)));
-        Partial::of(deleted.chain(rows))
+        let mut part = Partial::of(deleted.chain(rows));
+        // They are the budget's and those of the last crank, and all are looked at at once.
+        part.written = part.newer.len();
+        part
     }
 }
 

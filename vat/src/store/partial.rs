@@ -2,11 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::backing::Tables;
 use super::cache::Cache;
 use super::{RowKey, Unread, Writes, find, row_bytes};
 use crate::ids::{CrankNumber, VatId};
+
+/// Rows that are looked at before a crank, of those that the tables may hold by now: so many, or
+/// that part of all if it is more, and some for each row that was written since the last look. So no
+/// crank waits for what many have written, and looking keeps ahead of writing.
+const LOOKS_AT_ONCE: usize = if cfg!(test) { 4 } else { 256 };
+const LOOKS_PER_ALL: usize = 64;
+const LOOKS_PER_WRITE: usize = 4;
 
 /// A row that the vat wrote: its value unless it deleted it, and the crank that did.
 pub(super) struct Newer {
@@ -25,9 +33,14 @@ impl Newer {
 
 /// See the module's text.
 pub(super) struct Partial {
-    /// Every row that was written in a crank which the tables are not known to hold.
+    /// Every row that was written in a crank which the tables are not known to hold, and those that
+    /// they are known to hold and that have yet to be looked at.
     pub(super) newer: BTreeMap<RowKey, Newer>,
     newer_bytes: usize,
+    /// What of them has yet to be looked at, because the tables have moved on.
+    settling: Option<Settling>,
+    /// How many were written since room was last made.
+    pub(super) written: usize,
     /// Rows as the tables hold them. None of them is in `newer`, and none was written since the
     /// tables held it; so a row that is here is as good as one that is read now.
     cache: RefCell<Cache>,
@@ -38,6 +51,14 @@ pub(super) struct Partial {
     /// Whether the tables are being read. It stays so when reading them panics, which must not
     /// pass for a panic of the vat's.
     reading: Cell<bool>,
+}
+
+/// A pass over the newer rows, in the order of their keys.
+struct Settling {
+    /// The last crank that the tables hold.
+    included: CrankNumber,
+    /// The last row that was looked at.
+    after: Option<RowKey>,
 }
 
 impl Partial {
@@ -51,6 +72,8 @@ impl Partial {
         Self {
             newer_bytes: newer.iter().map(|(key, row)| row.bytes(key)).sum(),
             newer,
+            settling: None,
+            written: 0,
             cache: RefCell::default(),
             generation: None,
             failure: RefCell::default(),
@@ -117,6 +140,7 @@ impl Partial {
 
     pub(super) fn commit(&mut self, number: CrankNumber, writes: Writes) {
         let cache = self.cache.get_mut();
+        self.written += writes.len();
         for (key, value) in writes {
             cache.remove(&key);
             let row = Newer { number, value };
@@ -130,39 +154,52 @@ impl Partial {
     }
 
     pub(super) fn make_room(&mut self, vat: VatId, tables: &Tables) -> Result<(), String> {
+        let written = std::mem::take(&mut self.written);
         let generation = tables.backing.generation();
         if self.generation != Some(generation) && !self.newer.is_empty() {
             let included = tables.backing.included(vat)?;
             self.generation = Some(generation);
-            self.settle(included, tables);
+            self.settling = Some(Settling {
+                included,
+                after: None,
+            });
+        }
+        if let Some(settling) = self.settling.take() {
+            self.settle(settling, written, tables);
         }
         let limit = self.cache_limit(tables);
         self.cache.get_mut().shrink(limit);
         Ok(())
     }
 
-    /// Moves the rows that the tables hold to where they can be let go.
-    fn settle(&mut self, included: CrankNumber, tables: &Tables) {
-        let (kept, settled): (BTreeMap<_, _>, Vec<_>) = {
-            let mut settled = Vec::new();
-            let kept = std::mem::take(&mut self.newer)
-                .into_iter()
-                .filter_map(|(key, row)| {
-                    if row.number > included {
-                        return Some((key, row));
-                    }
-                    settled.push((key, row.value));
-                    None
-                })
-                .collect();
-            (kept, settled)
-        };
-        self.newer = kept;
-        self.newer_bytes = self.newer.iter().map(|(key, row)| row.bytes(key)).sum();
-        let limit = self.cache_limit(tables);
-        let cache = self.cache.get_mut();
-        for (key, value) in settled {
-            cache.put(key.into_boxed(), value, limit);
+    /// Moves rows that the tables hold to where they can be let go, and looks at a bounded number.
+    fn settle(&mut self, settling: Settling, written: usize, tables: &Tables) {
+        let some = LOOKS_AT_ONCE.max(self.newer.len() / LOOKS_PER_ALL);
+        let looks = some + LOOKS_PER_WRITE * written;
+        let Settling { included, after } = settling;
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last: Option<&RowKey> = None;
+        let mut settled = Vec::new();
+        let rows = self.newer.range((behind, Bound::Unbounded));
+        for (looked, (key, row)) in rows.enumerate() {
+            if looked == looks {
+                let after = last.cloned();
+                self.settling = Some(Settling { included, after });
+                break;
+            }
+            if row.number <= included {
+                settled.push(key.clone());
+            }
+            last = Some(key);
+        }
+        for key in settled {
+            let Some(row) = self.newer.remove(&key) else {
+                continue;
+            };
+            self.newer_bytes -= row.bytes(&key);
+            let limit = self.cache_limit(tables);
+            let cache = self.cache.get_mut();
+            cache.put(key.into_boxed(), row.value, limit);
         }
     }
 }

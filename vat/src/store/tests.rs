@@ -442,8 +442,38 @@ fn a_store_keeps_what_the_tables_do_not_hold() {
     bench.crank(&[], false);
     assert_eq!(bench.store.bytes(), all);
     bench.fake.lock().checkpoint(1);
+    while bench.store.bytes() > 0 {
+        let before = bench.store.bytes();
+        bench.crank(&[], false);
+        assert!(bench.store.bytes() < before);
+    }
+}
+
+#[test]
+fn a_crank_lets_go_of_a_few_of_many_rows_and_of_more_than_were_written() {
+    // A store of which everything was looked at before it is written to.
+    let mut bench = filled(0, 10);
     bench.crank(&[], false);
-    assert_eq!(bench.store.bytes(), 0);
+    assert!(!bench.store.is_complete() && bench.store.bytes() == 0);
+    let write = |number| Deed::Write(number, Some(1));
+    for crank in 0..4 {
+        let writes: Vec<_> = (0..10).map(|number| write(10 * crank + number)).collect();
+        bench.crank(&writes, false);
+    }
+    assert_eq!(bench.store.rows_in_memory().len(), 40);
+    bench.fake.lock().checkpoint(5);
+    // Room was last made before the last ten: four are looked at, and four for each of the ten.
+    bench.crank(&[], false);
+    assert_eq!(bench.store.rows_in_memory().len(), 0);
+    for number in 0..40 {
+        bench.crank(&[write(number)], false);
+    }
+    bench.crank(&[], false);
+    bench.fake.lock().checkpoint(41);
+    for left in (0..40).step_by(4).rev() {
+        bench.crank(&[], false);
+        assert_eq!(bench.store.rows_in_memory().len(), left);
+    }
 }
 
 #[test]

@@ -32,6 +32,15 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
+    /// A walk that will take so many steps, and reads all of them at once where it reads the tables.
+    pub(crate) fn of(rows: usize) -> Self {
+        Self {
+            // Doubled before it is used.
+            chunk_rows: rows.div_ceil(2),
+            ..Self::default()
+        }
+    }
+
     /// The next row within the bounds, which end where the walk stands.
     #[inline]
     pub(crate) fn next(
