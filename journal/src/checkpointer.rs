@@ -203,6 +203,10 @@ impl Checkpointer {
                 witness,
             } => {
                 let row = next_row(tables, &changes, at, chain_start)?;
+                let bytes = changes
+                    .iter()
+                    .map(|(key, value)| bytes_of(key, value.as_deref()));
+                let bytes = bytes.sum();
                 let written = (|| {
                     if let Some(faults) = &self.faults {
                         faults.checkpoint_write(self.number)?;
@@ -219,6 +223,7 @@ impl Checkpointer {
                     }
                     batch.insert(&tables.meta, CHECKPOINT_KEY, row.encode());
                     pass(CrashPoint::CheckpointGathered);
+                    tables.pace.note_written(bytes);
                     batch.commit().map_err(fjall_to_io)?;
                     pass(CrashPoint::CheckpointWritten);
                     tables.settle();
@@ -249,6 +254,20 @@ impl Checkpointer {
     ) -> Result<(), CheckpointError> {
         self.write(self.shared.checkpoint(), durable, rows)
     }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        if let TableStore::Disk { tables, .. } = &self.store {
+            tables.pace.close();
+        }
+    }
+}
+
+/// What a change takes in fjall's memory, about.
+fn bytes_of(key: &[u8], value: Option<&[u8]>) -> u64 {
+    const OVERHEAD_BYTES: usize = 64;
+    (key.len() + value.map_or(0, <[u8]>::len) + OVERHEAD_BYTES) as u64
 }
 
 /// What the checkpoint's row says after `changes`: the digest moves by the rows that change, each read once.

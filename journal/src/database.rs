@@ -8,6 +8,7 @@
 //! - values of groups go to blob files, which compaction does not rewrite;
 //! - the log is plain (no compression) and bounded, because closing a fjall database does not empty its log and opening
 //!   reads all of it;
+//! - merges of the tables' files rest between pieces of work (`merges.rs`);
 //! - one worker thread, because flushing competes with the sync of groups for the same disk;
 //! - a private copy gets no worker at all: it is read and thrown away.
 
@@ -15,15 +16,17 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
+use fjall::compaction::filter::Factory;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PartitioningPolicy};
 use fjall::{
-    CompressionType, Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
-    Readable, Snapshot, UserValue,
+    CompressionType, Database, DatabaseBuilder, Guard, Iter, Keyspace, KeyspaceCreateOptions,
+    KvSeparationOptions, Readable, Snapshot, UserValue,
 };
 
 use crate::crash_points::{CrashPoint, pass};
 use crate::layout::{GROUPS, KeyspaceName, LOG_META, NOTES, ROWS, TABLES_META};
 use crate::lock::DirectoryLock;
+use crate::merges::{Merges, Pace};
 use crate::settings::Guards;
 use crate::sync::RwLock;
 
@@ -72,6 +75,7 @@ pub(crate) struct TablesDatabase {
     pub(crate) meta: Keyspace,
     pub(crate) db: Database,
     guards: Guards,
+    pub(crate) pace: Arc<Pace>,
     /// The snapshot that readers clone, taken while no batch is being put in. fjall's worker makes a batch visible that
     /// is only half in memory whenever it finishes a flush or a compaction at that moment: each takes a later number
     /// from the same counter as the batch and shows everything before it.
@@ -85,7 +89,7 @@ impl LogDatabase {
         options: &DatabaseOptions,
         lock: Option<Arc<DirectoryLock>>,
     ) -> fjall::Result<Self> {
-        let db = open_database(path, options)?;
+        let db = database(path, options).open()?;
         let memtable_bytes = if options.guards.bounded_log {
             GROUPS_MEMTABLE_BYTES
         } else {
@@ -145,7 +149,13 @@ impl TablesDatabase {
         options: &DatabaseOptions,
         lock: Option<Arc<DirectoryLock>>,
     ) -> fjall::Result<Self> {
-        let db = open_database(path, options)?;
+        let pace = Arc::new(Pace::default());
+        let merges = Arc::new(Merges(Arc::clone(&pace)));
+        let db = database(path, options)
+            .with_compaction_filter_factories(Arc::new(move |keyspace| {
+                (keyspace == ROWS.name).then(|| Arc::clone(&merges) as Arc<dyn Factory>)
+            }))
+            .open()?;
         let rows = open_keyspace(&db, options.create, &ROWS, || {
             let rows = KeyspaceCreateOptions::default().max_memtable_size(ROWS_MEMTABLE_BYTES);
             if !options.guards.files_in_parts {
@@ -163,6 +173,7 @@ impl TablesDatabase {
             meta,
             db,
             guards: options.guards,
+            pace,
             settled,
             _lock: lock,
         })
@@ -193,7 +204,7 @@ impl TablesDatabase {
     }
 }
 
-fn open_database(path: &Path, options: &DatabaseOptions) -> fjall::Result<Database> {
+fn database(path: &Path, options: &DatabaseOptions) -> DatabaseBuilder<Database> {
     let mut builder = Database::builder(path)
         .manual_journal_persist(true)
         .cache_size(options.cache_bytes);
@@ -205,12 +216,11 @@ fn open_database(path: &Path, options: &DatabaseOptions) -> fjall::Result<Databa
     if options.guards.plain_log {
         builder = builder.journal_compression(CompressionType::None);
     }
-    builder = builder.max_journaling_size(if options.guards.bounded_log {
+    builder.max_journaling_size(if options.guards.bounded_log {
         LOG_LIMIT_BYTES
     } else {
         u64::MAX
-    });
-    builder.open()
+    })
 }
 
 fn open_keyspace(

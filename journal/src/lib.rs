@@ -49,6 +49,7 @@ mod log_file;
 mod look;
 mod manifests;
 mod memory;
+mod merges;
 mod open;
 mod private_copy;
 mod rows;

@@ -1,0 +1,177 @@
+//! Has fjall's merges of the tables' files rest between pieces of work, as long as little waits behind them.
+//!
+//! A merge rewrites up to 256 MiB and more, for seconds of a core. Nothing needs it soon, while cranks and commits need the
+//! core now, so it works a little and sleeps a little. But fjall has one worker, which flushes nothing meanwhile, and a
+//! merge that takes too long would let files pile up that slow reads down and in the end stop checkpoints. So the rests
+//! become shorter with what checkpoints have written since the merge began, and above [`HURRY_BYTES`] there are none:
+//! then merges go on as fast as they would without.
+//!
+//! fjall has no setting for this. What it has is a filter that sees each row that a merge keeps; ours keeps them all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fjall::compaction::filter::{
+    CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
+};
+
+/// For how many times as long as a piece of work took a merge rests, when nothing waits behind it.
+const REST: u32 = 3;
+/// How long a piece of work is at least, and the longest rest.
+const WORK: Duration = Duration::from_micros(500);
+const LONGEST_REST: Duration = Duration::from_millis(3);
+/// Rows between two looks at the clock.
+const ROWS_PER_LOOK: u32 = 64;
+/// With so much written since it began, a merge rests no more.
+const HURRY_BYTES: u64 = 24 << 20;
+
+/// The pace of the merges of one database.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// What checkpoints have written, in bytes.
+    written: AtomicU64,
+    /// Whether nothing is written any more, so that whoever closes the database waits for a merge.
+    closing: AtomicBool,
+    /// Rows that went through merges.
+    rows: AtomicU64,
+}
+
+impl Pace {
+    /// So many bytes were written to the tables.
+    pub(crate) fn note_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Nothing will be written any more: merges do not rest from now on.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// How long a merge rests after a piece of work, when it began with so much written.
+    fn rest(&self, worked: Duration, began_at: u64) -> Duration {
+        if self.closing.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let waiting = self.written.load(Ordering::Relaxed) - began_at;
+        rest_after(worked, waiting)
+    }
+}
+
+/// See the module's text.
+fn rest_after(worked: Duration, waiting_bytes: u64) -> Duration {
+    let left = HURRY_BYTES.saturating_sub(waiting_bytes);
+    let part = left as f64 / HURRY_BYTES as f64;
+    (worked * REST).mul_f64(part).min(LONGEST_REST)
+}
+
+/// Gives each merge its [`Merge`].
+pub(crate) struct Merges(pub(crate) Arc<Pace>);
+
+impl Factory for Merges {
+    fn name(&self) -> &'static str {
+        "crankcase-pace"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Merge {
+            began_at: self.0.written.load(Ordering::Relaxed),
+            pace: Arc::clone(&self.0),
+            since: Instant::now(),
+            rows: 0,
+        })
+    }
+}
+
+/// A merge under way.
+struct Merge {
+    pace: Arc<Pace>,
+    /// What was written before it.
+    began_at: u64,
+    /// When its last rest ended.
+    since: Instant,
+    /// Rows since it last looked at the clock.
+    rows: u32,
+}
+
+impl CompactionFilter for Merge {
+    #[inline]
+    fn filter_item(&mut self, _: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+        self.rows += 1;
+        if self.rows == ROWS_PER_LOOK {
+            self.pace
+                .rows
+                .fetch_add(u64::from(self.rows), Ordering::Relaxed);
+            self.rows = 0;
+            let worked = self.since.elapsed();
+            if worked >= WORK {
+                std::thread::sleep(self.pace.rest(worked, self.began_at));
+                self.since = Instant::now();
+            }
+        }
+        Ok(Verdict::Keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{DatabaseOptions, TablesDatabase};
+    use crate::settings::Guards;
+
+    #[test]
+    fn the_more_waits_the_shorter_it_rests_and_in_the_end_not_at_all() {
+        let worked = Duration::from_micros(600);
+        let rests = (0..=30).map(|mib| rest_after(worked, mib << 20));
+        let rests: Vec<_> = rests.collect();
+        assert_eq!(rests[0], worked * REST);
+        assert!(rests[..25].windows(2).all(|two| two[1] < two[0]));
+        assert!(rests[24..].iter().all(Duration::is_zero));
+        assert_eq!(rest_after(Duration::from_secs(1), 0), LONGEST_REST);
+    }
+
+    #[test]
+    fn what_was_written_before_a_merge_does_not_hurry_it_and_closing_does() {
+        let pace = Pace::default();
+        pace.note_written(10 * HURRY_BYTES);
+        assert_eq!(pace.rest(WORK, 10 * HURRY_BYTES), WORK * REST);
+        pace.note_written(HURRY_BYTES);
+        assert!(pace.rest(WORK, 10 * HURRY_BYTES).is_zero());
+        assert_eq!(pace.rest(WORK, 11 * HURRY_BYTES), WORK * REST);
+        pace.close();
+        assert!(pace.rest(WORK, 11 * HURRY_BYTES).is_zero());
+    }
+
+    #[test]
+    fn merges_of_the_tables_go_at_this_pace_and_keep_all_rows() {
+        const FILES: u64 = 6;
+        const ROWS: u64 = 2_000;
+        let scratch = tempfile::tempdir().unwrap();
+        let mut options = DatabaseOptions {
+            cache_bytes: 1 << 20,
+            guards: Guards::default(),
+            idle: false,
+            create: true,
+        };
+        // What recovery opens goes at the same pace as what was made.
+        drop(TablesDatabase::open(scratch.path(), &options, None).unwrap());
+        options.create = false;
+        let tables = TablesDatabase::open(scratch.path(), &options, None).unwrap();
+        for file in 0..FILES {
+            for row in 0..ROWS {
+                let key = (row * FILES + file).to_be_bytes();
+                tables.rows.insert(key, key).unwrap();
+            }
+            tables.rows.rotate_memtable_and_wait().unwrap();
+        }
+        // The first went to the last level as it is; when there are four others, fjall merges all.
+        while tables.rows.l0_table_count() >= 4 {
+            std::thread::yield_now();
+        }
+        assert!(tables.pace.rows.load(Ordering::Relaxed) > ROWS);
+        for number in 0..ROWS * FILES {
+            let key = number.to_be_bytes();
+            assert_eq!(tables.rows.get(key).unwrap().as_deref(), Some(&key[..]));
+        }
+    }
+}
