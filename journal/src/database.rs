@@ -149,7 +149,7 @@ impl TablesDatabase {
         options: &DatabaseOptions,
         lock: Option<Arc<DirectoryLock>>,
     ) -> fjall::Result<Self> {
-        let pace = Arc::new(Pace::default());
+        let pace = Arc::new(Pace::new());
         let merges = Arc::new(Merges(Arc::clone(&pace)));
         let db = database(path, options)
             .with_compaction_filter_factories(Arc::new(move |keyspace| {

@@ -2,14 +2,15 @@
 //!
 //! A merge rewrites up to 256 MiB and more, for seconds of a core. Nothing needs it soon, while cranks and commits need the
 //! core now, so it works a little and sleeps a little. But fjall has one worker, which flushes nothing meanwhile, and a
-//! merge that takes too long would let files pile up that slow reads down and in the end stop checkpoints. So the rests
-//! become shorter with what checkpoints have written since the merge began, and above [`HURRY_BYTES`] there are none:
-//! then merges go on as fast as they would without.
+//! merge that takes too long would let files and memory pile up and in the end stop checkpoints. So the rests become
+//! shorter with what checkpoints have written since the merge began, or just now and faster than [`SLOW_BYTES_PER_SECOND`],
+//! and above [`HURRY_BYTES`] of either there are none: then merges go on as fast as they would without.
 //!
 //! fjall has no setting for this. What it has is a filter that sees each row that a merge keeps; ours keeps them all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fjall::compaction::filter::{
@@ -23,24 +24,64 @@ const WORK: Duration = Duration::from_micros(500);
 const LONGEST_REST: Duration = Duration::from_millis(3);
 /// Rows between two looks at the clock.
 const ROWS_PER_LOOK: u32 = 64;
-/// With so much written since it began, a merge rests no more.
+/// With so much written since it began or just now, a merge rests no more.
 const HURRY_BYTES: u64 = 24 << 20;
+/// What is written no faster than that does not pile up as written just now.
+const SLOW_BYTES_PER_SECOND: u64 = 3 << 20;
 
 /// The pace of the merges of one database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
     /// What checkpoints have written, in bytes.
     written: AtomicU64,
+    /// What of it was written just now.
+    recent: Mutex<Recent>,
     /// Whether nothing is written any more, so that whoever closes the database waits for a merge.
     closing: AtomicBool,
     /// Rows that went through merges.
     rows: AtomicU64,
 }
 
+/// A bucket that leaks.
+#[derive(Debug, Clone, Copy)]
+struct Recent {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Recent {
+    /// What is left of it.
+    fn left(self, now: Instant) -> u64 {
+        let leaked = SLOW_BYTES_PER_SECOND as f64 * (now - self.at).as_secs_f64();
+        self.bytes.saturating_sub(leaked as u64)
+    }
+
+    fn and(self, bytes: u64, now: Instant) -> Self {
+        Self {
+            bytes: self.left(now) + bytes,
+            at: now,
+        }
+    }
+}
+
 impl Pace {
+    pub(crate) fn new() -> Self {
+        Self {
+            written: AtomicU64::new(0),
+            recent: Mutex::new(Recent {
+                bytes: 0,
+                at: Instant::now(),
+            }),
+            closing: AtomicBool::new(false),
+            rows: AtomicU64::new(0),
+        }
+    }
+
     /// So many bytes were written to the tables.
     pub(crate) fn note_written(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        *recent = recent.and(bytes, Instant::now());
     }
 
     /// Nothing will be written any more: merges do not rest from now on.
@@ -53,8 +94,9 @@ impl Pace {
         if self.closing.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
-        let waiting = self.written.load(Ordering::Relaxed) - began_at;
-        rest_after(worked, waiting)
+        let since = self.written.load(Ordering::Relaxed) - began_at;
+        let recent = *self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        rest_after(worked, since.max(recent.left(Instant::now())))
     }
 }
 
@@ -131,15 +173,43 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_a_merge_does_not_hurry_it_and_closing_does() {
-        let pace = Pace::default();
-        pace.note_written(10 * HURRY_BYTES);
-        assert_eq!(pace.rest(WORK, 10 * HURRY_BYTES), WORK * REST);
-        pace.note_written(HURRY_BYTES);
-        assert!(pace.rest(WORK, 10 * HURRY_BYTES).is_zero());
-        assert_eq!(pace.rest(WORK, 11 * HURRY_BYTES), WORK * REST);
+    fn what_is_written_slowly_leaks_away_and_what_is_written_fast_piles_up() {
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        let empty = Recent {
+            bytes: 0,
+            at: begun,
+        };
+        let (mut slow, mut fast, mut now) = (empty, empty, begun);
+        for _ in 0..1000 {
+            now += second;
+            slow = slow.and(SLOW_BYTES_PER_SECOND, now);
+            fast = fast.and(SLOW_BYTES_PER_SECOND + (1 << 20), now);
+        }
+        assert_eq!(slow.left(now), SLOW_BYTES_PER_SECOND);
+        assert!(fast.left(now) > 900 << 20);
+        assert_eq!(fast.left(now + second * 1000), 0);
+    }
+
+    #[test]
+    fn a_merge_hurries_for_what_was_written_since_it_began_or_just_now_and_when_closing() {
+        let long_ago = Recent {
+            bytes: 0,
+            at: Instant::now(),
+        };
+        let pace = Pace::new();
+        assert_eq!(pace.rest(WORK, 0), WORK * REST);
+        pace.note_written(HURRY_BYTES + SLOW_BYTES_PER_SECOND);
+        assert!(
+            pace.rest(WORK, HURRY_BYTES + SLOW_BYTES_PER_SECOND)
+                .is_zero()
+        );
+        *pace.recent.lock().unwrap() = long_ago;
+        assert!(pace.rest(WORK, 0).is_zero());
+        let began_at = HURRY_BYTES + SLOW_BYTES_PER_SECOND;
+        assert_eq!(pace.rest(WORK, began_at), WORK * REST);
         pace.close();
-        assert!(pace.rest(WORK, 11 * HURRY_BYTES).is_zero());
+        assert!(pace.rest(WORK, began_at).is_zero());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::sync::{Instant, Ordering};
 const ROWS_AT_ONCE: usize = 4096;
 
 /// For how many times as long as a step took there is no other.
-const REST: u32 = 19;
+const REST: u32 = 39;
 
 /// See the module's text.
 pub(crate) struct Sweep {

@@ -45,9 +45,9 @@ const SAMPLE: u32 = 8;
 /// For how many times as long as a step of a clean-up took there is no other. What a step leaves to
 /// others costs several times what it takes here: its record is committed, its rows are deleted at
 /// the next checkpoint, and the store below merges its files sooner.
-const REST: u32 = 19;
+const REST: u32 = 39;
 /// And for no longer than that, however long it took.
-const LONGEST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_millis(200);
 
 struct Worker<'a> {
     index: usize,
