@@ -6,6 +6,7 @@
 //! beside it: whenever the checkpointer has nothing else to do and has rested long enough.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use crankcase_journal::crash_points::{CrashPoint, pass};
 use crankcase_journal::{Checkpointer, ReadError, RowBatch, TableView};
@@ -20,6 +21,8 @@ const ROWS_AT_ONCE: usize = 4096;
 
 /// For how many times as long as a step took there is no other.
 const REST: u32 = 39;
+/// And for no longer than that, however long it took.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// See the module's text.
 pub(crate) struct Sweep {
@@ -72,7 +75,8 @@ impl Sweep {
             pass(CrashPoint::CleanUpSwept);
         }
         if gathered.more && !stops() {
-            self.due = Some(Instant::now() + begun.elapsed() * REST);
+            let rest = (begun.elapsed() * REST).min(LONGEST_REST);
+            self.due = Some(Instant::now() + rest);
         }
         Ok(())
     }
