@@ -223,8 +223,9 @@ impl Checkpointer {
                     }
                     batch.insert(&tables.meta, CHECKPOINT_KEY, row.encode());
                     pass(CrashPoint::CheckpointGathered);
-                    tables.pace.note_written(bytes);
+                    tables.pace.begin_batch(bytes);
                     batch.commit().map_err(fjall_to_io)?;
+                    tables.pace.end_batch(tables.rows.l0_table_count());
                     pass(CrashPoint::CheckpointWritten);
                     tables.settle();
                     witness.sync_data()?;
@@ -253,14 +254,6 @@ impl Checkpointer {
         rows: RowBatch,
     ) -> Result<(), CheckpointError> {
         self.write(self.shared.checkpoint(), durable, rows)
-    }
-}
-
-impl Drop for Checkpointer {
-    fn drop(&mut self) {
-        if let TableStore::Disk { tables, .. } = &self.store {
-            tables.pace.close();
-        }
     }
 }
 

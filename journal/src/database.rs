@@ -26,7 +26,7 @@ use fjall::{
 use crate::crash_points::{CrashPoint, pass};
 use crate::layout::{GROUPS, KeyspaceName, LOG_META, NOTES, ROWS, TABLES_META};
 use crate::lock::DirectoryLock;
-use crate::merges::{Merges, Pace};
+use crate::merges::{HurryAtEnd, Merges, Pace};
 use crate::settings::Guards;
 use crate::sync::RwLock;
 
@@ -71,6 +71,8 @@ pub(crate) struct LogDatabase {
 /// The database that the checkpointer writes.
 #[derive(Clone)]
 pub(crate) struct TablesDatabase {
+    /// Dropped first, and with the last clone.
+    _hurry: Arc<HurryAtEnd>,
     pub(crate) rows: Keyspace,
     pub(crate) meta: Keyspace,
     pub(crate) db: Database,
@@ -169,6 +171,7 @@ impl TablesDatabase {
         })?;
         let settled = Arc::new(RwLock::new(db.snapshot()));
         Ok(Self {
+            _hurry: Arc::new(HurryAtEnd(Arc::clone(&pace))),
             rows,
             meta,
             db,

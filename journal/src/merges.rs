@@ -4,9 +4,11 @@
 //! core now, so it works a little and sleeps a little. But fjall has one worker, which flushes nothing meanwhile, and a
 //! merge that takes too long would let files and memory pile up and in the end stop checkpoints. So the rests become
 //! shorter with what checkpoints have written since the merge began, or just now and faster than [`SLOW_BYTES_PER_SECOND`],
-//! and above [`HURRY_BYTES`] of either there are none: then merges go on as fast as they would without.
+//! and above [`HURRY_BYTES`] of either there are none, nor while a checkpoint is being put in, nor with many files on the
+//! first level: then merges go on as fast as they would without.
 //!
-//! fjall has no setting for this. What it has is a filter that sees each row that a merge keeps; ours keeps them all.
+//! fjall has no setting for this. What it has is a filter that sees each value that a merge keeps; ours keeps them all.
+//! It does not see deletions and what they delete, so a merge is not held back where it removes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,13 +23,19 @@ use fjall::compaction::filter::{
 const REST: u32 = 3;
 /// How long a piece of work is at least, and the longest rest.
 const WORK: Duration = Duration::from_micros(500);
-const LONGEST_REST: Duration = Duration::from_millis(3);
+const LONGEST_REST: Duration = Duration::from_millis(10);
 /// Rows between two looks at the clock.
-const ROWS_PER_LOOK: u32 = 64;
+const ROWS_PER_LOOK: u32 = 16;
 /// With so much written since it began or just now, a merge rests no more.
 const HURRY_BYTES: u64 = 24 << 20;
 /// What is written no faster than that does not pile up as written just now.
 const SLOW_BYTES_PER_SECOND: u64 = 3 << 20;
+/// What a batch counts for besides its bytes. Each may leave fjall's worker a message, of which it takes no more than a
+/// thousand while it merges.
+const BATCH_BYTES: u64 = 64 << 10;
+/// With so many files on the first level, which every read looks into, a merge rests no more. At thirty fjall stops
+/// writers.
+const MANY_FILES: usize = 8;
 
 /// The pace of the merges of one database.
 #[derive(Debug)]
@@ -36,8 +44,8 @@ pub(crate) struct Pace {
     written: AtomicU64,
     /// What of it was written just now.
     recent: Mutex<Recent>,
-    /// Whether nothing is written any more, so that whoever closes the database waits for a merge.
-    closing: AtomicBool,
+    /// Whether a merge must not rest: someone may wait for it, or too much does.
+    pressed: AtomicBool,
     /// Rows that went through merges.
     rows: AtomicU64,
 }
@@ -58,7 +66,7 @@ impl Recent {
 
     fn and(self, bytes: u64, now: Instant) -> Self {
         Self {
-            bytes: self.left(now) + bytes,
+            bytes: (self.left(now) + bytes).min(2 * HURRY_BYTES),
             at: now,
         }
     }
@@ -72,26 +80,28 @@ impl Pace {
                 bytes: 0,
                 at: Instant::now(),
             }),
-            closing: AtomicBool::new(false),
+            pressed: AtomicBool::new(false),
             rows: AtomicU64::new(0),
         }
     }
 
-    /// So many bytes were written to the tables.
-    pub(crate) fn note_written(&self, bytes: u64) {
+    /// A batch of so many bytes is about to be written to the tables, which may wait for a merge.
+    pub(crate) fn begin_batch(&self, bytes: u64) {
+        let bytes = bytes + BATCH_BYTES;
+        self.pressed.store(true, Ordering::Relaxed);
         self.written.fetch_add(bytes, Ordering::Relaxed);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         *recent = recent.and(bytes, Instant::now());
     }
 
-    /// Nothing will be written any more: merges do not rest from now on.
-    pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+    /// It was, and so many files are on the first level now.
+    pub(crate) fn end_batch(&self, files: usize) {
+        self.pressed.store(files >= MANY_FILES, Ordering::Relaxed);
     }
 
     /// How long a merge rests after a piece of work, when it began with so much written.
     fn rest(&self, worked: Duration, began_at: u64) -> Duration {
-        if self.closing.load(Ordering::Relaxed) {
+        if self.pressed.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
         let since = self.written.load(Ordering::Relaxed) - began_at;
@@ -105,6 +115,15 @@ fn rest_after(worked: Duration, waiting_bytes: u64) -> Duration {
     let left = HURRY_BYTES.saturating_sub(waiting_bytes);
     let part = left as f64 / HURRY_BYTES as f64;
     (worked * REST).mul_f64(part).min(LONGEST_REST)
+}
+
+/// Has merges rest no more when it is dropped, because whoever closes the database waits for them.
+pub(crate) struct HurryAtEnd(pub(crate) Arc<Pace>);
+
+impl Drop for HurryAtEnd {
+    fn drop(&mut self) {
+        self.0.pressed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Gives each merge its [`Merge`].
@@ -187,29 +206,34 @@ mod tests {
             fast = fast.and(SLOW_BYTES_PER_SECOND + (1 << 20), now);
         }
         assert_eq!(slow.left(now), SLOW_BYTES_PER_SECOND);
-        assert!(fast.left(now) > 900 << 20);
+        assert_eq!(fast.left(now), 2 * HURRY_BYTES);
         assert_eq!(fast.left(now + second * 1000), 0);
     }
 
     #[test]
-    fn a_merge_hurries_for_what_was_written_since_it_began_or_just_now_and_when_closing() {
-        let long_ago = Recent {
+    fn a_merge_hurries_for_what_was_written_since_it_began_or_just_now_and_for_who_waits() {
+        let nothing = Recent {
             bytes: 0,
             at: Instant::now(),
         };
-        let pace = Pace::new();
+        let pace = Arc::new(Pace::new());
         assert_eq!(pace.rest(WORK, 0), WORK * REST);
-        pace.note_written(HURRY_BYTES + SLOW_BYTES_PER_SECOND);
-        assert!(
-            pace.rest(WORK, HURRY_BYTES + SLOW_BYTES_PER_SECOND)
-                .is_zero()
-        );
-        *pace.recent.lock().unwrap() = long_ago;
+        pace.begin_batch(2 * HURRY_BYTES);
+        let written = pace.written.load(Ordering::Relaxed);
+        *pace.recent.lock().unwrap() = nothing;
+        // The batch itself may wait.
+        assert!(pace.rest(WORK, written).is_zero());
+        pace.end_batch(MANY_FILES - 1);
+        assert_eq!(pace.rest(WORK, written), WORK * REST);
         assert!(pace.rest(WORK, 0).is_zero());
-        let began_at = HURRY_BYTES + SLOW_BYTES_PER_SECOND;
-        assert_eq!(pace.rest(WORK, began_at), WORK * REST);
-        pace.close();
-        assert!(pace.rest(WORK, began_at).is_zero());
+        *pace.recent.lock().unwrap() = nothing.and(written, Instant::now() + 60 * LONGEST_REST);
+        assert!(pace.rest(WORK, written).is_zero());
+        *pace.recent.lock().unwrap() = nothing;
+        pace.end_batch(MANY_FILES);
+        assert!(pace.rest(WORK, written).is_zero());
+        pace.end_batch(0);
+        drop(HurryAtEnd(Arc::clone(&pace)));
+        assert!(pace.rest(WORK, written).is_zero());
     }
 
     #[test]
@@ -223,7 +247,7 @@ mod tests {
             idle: false,
             create: true,
         };
-        // What recovery opens goes at the same pace as what was made.
+        // As recovery finds them.
         drop(TablesDatabase::open(scratch.path(), &options, None).unwrap());
         options.create = false;
         let tables = TablesDatabase::open(scratch.path(), &options, None).unwrap();

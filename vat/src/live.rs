@@ -729,8 +729,8 @@ impl LiveVat {
         number: CrankNumber,
         space: &mut Workspace,
     ) {
-        // What a clean-up lets go of lies in front of where it goes on, and nothing ever looks there:
-        // the store need not know.
+        // What a clean-up lets go of lies behind its cursor, and nothing ever looks there: the store
+        // need not know.
         if matches!(end, End::Committed { .. }) && !space.gathered.writes.is_empty() {
             let writes = std::mem::take(&mut space.gathered.writes);
             self.store.commit(number, writes, space.tables.is_some());

@@ -461,7 +461,7 @@ fn cleaned(budget_bytes: usize, fails_between: bool) -> Vec<Vec<u8>> {
     let mut rows = std::collections::BTreeMap::new();
     for row in 0..100u8 {
         let mut value = Vec::new();
-        Body::put(&mut value, &[held.clone()], &[row]);
+        Body::put(&mut value, std::slice::from_ref(&held), &[row]);
         rows.insert(vec![rooms::WITH_REFS, row], value);
     }
     let tables = crate::store::tests::FakeTables::default();
