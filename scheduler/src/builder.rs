@@ -192,8 +192,9 @@ impl KernelBuilder {
     /// was touched, and the rest is read from the journal when a crank asks for it. What a crank
     /// sees is the same with any number. The default is 1 MiB.
     ///
-    /// Rows that were written since the last checkpoint stay in any case, so together they are
-    /// bounded by [`checkpoint_every`](Self::checkpoint_every).
+    /// Rows that were written since the last checkpoint stay in any case; behind it, each crank of
+    /// their vat lets go of a part of them. So together they are a small multiple of
+    /// [`checkpoint_every`](Self::checkpoint_every), while their vats run.
     pub fn store_cache_bytes(mut self, bytes: usize) -> Self {
         self.store_cache_bytes = bytes;
         self
@@ -204,7 +205,7 @@ impl KernelBuilder {
     /// unloaded while there is more. The default is 1 GiB.
     ///
     /// Vats that are busy stay. So at most this is in memory, or what the busy ones may have by
-    /// themselves, and the rows written since the last checkpoint.
+    /// themselves, and the rows written since the last checkpoint or not yet let go of.
     pub fn stores_in_memory_bytes(mut self, bytes: usize) -> Self {
         self.pace.store_bytes = bytes;
         self
