@@ -223,9 +223,7 @@ impl Checkpointer {
                     }
                     batch.insert(&tables.meta, CHECKPOINT_KEY, row.encode());
                     pass(CrashPoint::CheckpointGathered);
-                    tables.pace.begin_batch(bytes);
-                    batch.commit().map_err(fjall_to_io)?;
-                    tables.pace.end_batch(tables.rows.l0_table_count());
+                    tables.commit(batch, bytes).map_err(fjall_to_io)?;
                     pass(CrashPoint::CheckpointWritten);
                     tables.settle();
                     witness.sync_data()?;

@@ -20,7 +20,7 @@ use fjall::compaction::filter::Factory;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PartitioningPolicy};
 use fjall::{
     CompressionType, Database, DatabaseBuilder, Guard, Iter, Keyspace, KeyspaceCreateOptions,
-    KvSeparationOptions, Readable, Snapshot, UserValue,
+    KvSeparationOptions, OwnedWriteBatch, Readable, Snapshot, UserValue,
 };
 
 use crate::crash_points::{CrashPoint, pass};
@@ -195,6 +195,14 @@ impl TablesDatabase {
         } else {
             View::of(&self.db, self.guards.snapshot_reads)
         }
+    }
+
+    /// Writes a batch of so many bytes. No merge rests meanwhile.
+    pub(crate) fn commit(&self, batch: OwnedWriteBatch, bytes: u64) -> fjall::Result<()> {
+        self.pace.begin_batch(bytes);
+        let committed = batch.commit();
+        self.pace.end_batch(self.rows.l0_table_count());
+        committed
     }
 
     /// Shows readers what was written. To be called by the one writer, with no batch under way.

@@ -46,8 +46,8 @@ pub(crate) struct Pace {
     recent: Mutex<Recent>,
     /// Whether a merge must not rest: someone may wait for it, or too much does.
     pressed: AtomicBool,
-    /// Rows that went through merges.
-    rows: AtomicU64,
+    /// How often merges have rested.
+    rests: AtomicU64,
 }
 
 /// A bucket that leaks.
@@ -81,7 +81,7 @@ impl Pace {
                 at: Instant::now(),
             }),
             pressed: AtomicBool::new(false),
-            rows: AtomicU64::new(0),
+            rests: AtomicU64::new(0),
         }
     }
 
@@ -160,13 +160,14 @@ impl CompactionFilter for Merge {
     fn filter_item(&mut self, _: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
         self.rows += 1;
         if self.rows == ROWS_PER_LOOK {
-            self.pace
-                .rows
-                .fetch_add(u64::from(self.rows), Ordering::Relaxed);
             self.rows = 0;
             let worked = self.since.elapsed();
             if worked >= WORK {
-                std::thread::sleep(self.pace.rest(worked, self.began_at));
+                let rest = self.pace.rest(worked, self.began_at);
+                if !rest.is_zero() {
+                    self.pace.rests.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(rest);
+                }
                 self.since = Instant::now();
             }
         }
@@ -236,8 +237,9 @@ mod tests {
         assert!(pace.rest(WORK, written).is_zero());
     }
 
-    #[test]
-    fn merges_of_the_tables_go_at_this_pace_and_keep_all_rows() {
+    /// Tables that are merged once, when five files are on the first level, and their pace. `press`
+    /// says what comes before the file that fjall merges for.
+    fn merged(press: impl FnOnce(&Pace)) -> (tempfile::TempDir, TablesDatabase) {
         const FILES: u64 = 6;
         const ROWS: u64 = 2_000;
         let scratch = tempfile::tempdir().unwrap();
@@ -251,10 +253,14 @@ mod tests {
         drop(TablesDatabase::open(scratch.path(), &options, None).unwrap());
         options.create = false;
         let tables = TablesDatabase::open(scratch.path(), &options, None).unwrap();
+        let mut press = Some(press);
         for file in 0..FILES {
             for row in 0..ROWS {
                 let key = (row * FILES + file).to_be_bytes();
                 tables.rows.insert(key, key).unwrap();
+            }
+            if file == 4 {
+                press.take().expect("once")(&tables.pace);
             }
             tables.rows.rotate_memtable_and_wait().unwrap();
         }
@@ -262,10 +268,36 @@ mod tests {
         while tables.rows.l0_table_count() >= 4 {
             std::thread::yield_now();
         }
-        assert!(tables.pace.rows.load(Ordering::Relaxed) > ROWS);
         for number in 0..ROWS * FILES {
             let key = number.to_be_bytes();
             assert_eq!(tables.rows.get(key).unwrap().as_deref(), Some(&key[..]));
         }
+        (scratch, tables)
+    }
+
+    #[test]
+    fn what_is_committed_to_the_tables_counts_and_presses_no_longer_than_that() {
+        let (_scratch, tables) = merged(|_| {});
+        let pace = &tables.pace;
+        let before = pace.written.load(Ordering::Relaxed);
+        let mut batch = tables.db.batch();
+        batch.insert(&tables.rows, [1], [2]);
+        tables.commit(batch, HURRY_BYTES).unwrap();
+        let counted = pace.written.load(Ordering::Relaxed) - before;
+        assert_eq!(counted, HURRY_BYTES + BATCH_BYTES);
+        assert!(!pace.pressed.load(Ordering::Relaxed));
+        assert!(pace.rest(WORK, before).is_zero());
+    }
+
+    #[test]
+    fn merges_of_the_tables_rest_and_keep_all_rows() {
+        let (_scratch, tables) = merged(|_| {});
+        assert!(tables.pace.rests.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
+    fn merges_of_the_tables_rest_not_while_a_batch_is_under_way() {
+        let (_scratch, tables) = merged(|pace| pace.begin_batch(0));
+        assert_eq!(tables.pace.rests.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! The gate of `Dispatch` order: whoever it turned away gets in when it lets them.
 #![cfg(crankcase_loom)]
 
-use crankcase::model::{Gate, OPEN};
+use crankcase::model::{Gate, OPEN, SHUT};
 use crankcase_loom_tests::explore;
 use loom::sync::Arc;
 use loom::thread;
@@ -63,6 +63,7 @@ fn the_turn_of_a_vat_outside_lets_in_that_one_alone() {
                 seen.note("the one was let in");
             }
         }
+        gate.move_to(SHUT, |_| panic!("a shut gate lets in nobody"));
         gate.move_to(OPEN, |vat| assert_eq!(vat, 2, "one was let in twice"));
     });
 }

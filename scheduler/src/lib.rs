@@ -213,7 +213,7 @@ pub mod schedule {
 #[allow(missing_docs)]
 pub mod model {
     pub use crate::admission::Admission;
-    pub use crate::gate::{Gate, OPEN};
+    pub use crate::gate::{Gate, OPEN, SHUT};
     pub use crate::hand_over::{HandOver, Taken};
     pub use crate::mailbox::{Mailbox, Pushed, Rest, Weighs};
     pub use crate::role::{Duty, Role};
