@@ -173,7 +173,8 @@ impl KernelBuilder {
     }
 
     /// After how many records, or bytes of records, a checkpoint is written. They bound the time
-    /// to reopen. The defaults are two million records and 128 MiB.
+    /// to reopen, and the memory for rows that the tables do not hold yet: vats that wrote without a
+    /// pause made a process take 4 GiB at the default. The defaults are two million records and 128 MiB.
     pub fn checkpoint_every(mut self, records: u64, bytes: u64) -> Self {
         self.pace.checkpoint_records = records.max(1);
         self.pace.checkpoint_bytes = bytes.max(1);
