@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crankcase_vat::record::{Act, InputWriter, RequestRef};
 use crankcase_vat::{
-    Body, Limits, ObjectId, Outcome, Payload, Promise, Slot, Target, Vat, VatId, VatNumber,
-    each_reference, is_name,
+    Body, Limits, ObjectId, Outcome, Payload, Promise, Reference, Slot, Target, Vat, VatId,
+    VatNumber, each_reference, is_name,
 };
 use serde::Serialize;
 
@@ -201,10 +201,8 @@ impl Draft {
     ) -> Result<(), SendError> {
         let version = V::VERSION;
         host.check_version(V::KIND, version)?;
-        self.hash(
-            10,
-            &[&vat.to_bytes(), V::KIND.as_bytes(), &version.to_le_bytes()],
-        );
+        self.hash_slot(&Slot::Object(vat.into()));
+        self.hash(10, &[V::KIND.as_bytes(), &version.to_le_bytes()]);
         self.push(&Act::Upgrade {
             vat,
             kind: V::KIND,
@@ -278,7 +276,10 @@ fn reachable(to: &Target) -> Result<&Slot, SendError> {
             what: "the receiver",
             why: "a promise that came to a value or was rejected takes no messages".to_owned(),
         }),
-        slot => Ok(slot),
+        slot => {
+            check_slots(std::slice::from_ref(slot))?;
+            Ok(slot)
+        }
     }
 }
 
@@ -296,7 +297,23 @@ pub(crate) fn check_request_id(id: &str) -> Result<(), SendError> {
 
 /// What promises came to that stand among the references is whole: a host can put anything there.
 fn check_slots(slots: &[Slot]) -> Result<(), SendError> {
-    each_reference(slots, &mut |_| {}).map_err(|why| SendError::Malformed {
+    let mut nameless = None;
+    let walked = each_reference(slots, &mut |reference| {
+        let number = match reference {
+            Reference::Object(object) => object.vat.creator,
+            Reference::Promise(promise) => promise.maker,
+        };
+        if number > VatNumber::LARGEST {
+            nameless = Some(reference);
+        }
+    });
+    if let Some(reference) = nameless {
+        return Err(SendError::Malformed {
+            what: "a reference",
+            why: format!("nothing has the name {reference}: its first number is too large"),
+        });
+    }
+    walked.map_err(|why| SendError::Malformed {
         what: "a promise that came to its end",
         why: why.to_string(),
     })

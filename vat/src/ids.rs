@@ -85,6 +85,9 @@ counted! {
 }
 
 impl VatNumber {
+    /// The largest number that a reference can carry; beside it stands what it refers to.
+    pub const LARGEST: Self = Self(u64::MAX >> 2);
+
     /// The host, the creator of everything that no vat made.
     pub const HOST: Self = Self::ZERO;
 }
@@ -157,6 +160,12 @@ pub struct VatIdError {
     pub text: String,
 }
 
+/// The number in a name; none that a reference cannot carry.
+fn named(number: &str) -> Option<VatNumber> {
+    let number = VatNumber::new(number.parse().ok()?);
+    (number <= VatNumber::LARGEST).then_some(number)
+}
+
 impl FromStr for VatId {
     type Err = VatIdError;
 
@@ -164,9 +173,9 @@ impl FromStr for VatId {
         let parts = text
             .strip_prefix('v')
             .and_then(|rest| rest.split_once('.'))
-            .and_then(|(creator, counter)| Some((creator.parse().ok()?, counter.parse().ok()?)));
+            .and_then(|(creator, counter)| Some((named(creator)?, counter.parse().ok()?)));
         match parts {
-            Some((creator, counter)) => Ok(Self::new(VatNumber::new(creator), counter)),
+            Some((creator, counter)) => Ok(Self::new(creator, counter)),
             None => Err(VatIdError {
                 text: text.to_owned(),
             }),
@@ -316,9 +325,9 @@ impl FromStr for PromiseId {
         let parts = text
             .strip_prefix('p')
             .and_then(|rest| rest.split_once('.'))
-            .and_then(|(maker, counter)| Some((maker.parse().ok()?, counter.parse().ok()?)));
+            .and_then(|(maker, counter)| Some((named(maker)?, counter.parse().ok()?)));
         match parts {
-            Some((maker, counter)) => Ok(Self::new(VatNumber::new(maker), counter)),
+            Some((maker, counter)) => Ok(Self::new(maker, counter)),
             None => Err(PromiseIdError {
                 text: text.to_owned(),
             }),
@@ -379,6 +388,16 @@ mod tests {
     fn text_that_is_no_vat_id_is_refused() {
         for text in ["", "v", "v1", "v1.", "1.2", "v1.2.3", "v-1.2", "v1.x"] {
             assert!(text.parse::<VatId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn text_with_a_number_that_no_reference_carries_is_no_name() {
+        let most = VatNumber::LARGEST.get();
+        for (number, is_one) in [(most, true), (most + 1, false)] {
+            assert_eq!(format!("v{number}.1").parse::<VatId>().is_ok(), is_one);
+            assert_eq!(format!("v{number}.1/3").parse::<ObjectId>().is_ok(), is_one);
+            assert_eq!(format!("p{number}.1").parse::<PromiseId>().is_ok(), is_one);
         }
     }
 

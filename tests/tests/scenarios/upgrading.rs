@@ -525,6 +525,27 @@ mod limits {
 }
 
 #[test]
+fn a_request_that_makes_a_vat_and_upgrades_it_is_the_same_when_it_is_asked_again() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let host = open_both(shape, &scratch);
+        let ask = || {
+            let mut batch = host.request("once").batch();
+            let made = one::Account::spawn(&mut batch, 5).unwrap();
+            batch.upgrade::<two::Account>(made).unwrap();
+            batch.submit().expect("it is the same request")
+        };
+        let (first, again) = (ask(), ask());
+        let first = host.settled(&first);
+        assert!(first.iter().all(Result::is_ok), "{first:?}");
+        assert_eq!(host.settled(&again), first);
+        let made = first[0].as_ref().unwrap().decode::<VatId>().unwrap();
+        assert_eq!(version(&host, Ref::to(made).cast()), 2);
+        host.close();
+    });
+}
+
+#[test]
 fn what_makes_a_vat_makes_one_of_its_own_version() {
     use limits::{one, two};
     in_every_shape(|shape| {
