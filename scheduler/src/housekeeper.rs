@@ -129,7 +129,9 @@ fn refill(
     let Some(plan) = plan else {
         return Ok(());
     };
-    if plan.readable.wait_settled().is_err() {
+    if let Some(readable) = plan.readable
+        && readable.wait_settled().is_err()
+    {
         // The kernel has stopped, and whoever waits is told by whoever stopped it.
         return Ok(());
     }

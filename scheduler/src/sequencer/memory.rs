@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crankcase_vat::{Cause, CrankNumber, Delivery, DeliveryId, LiveVat, ObjectId, VatId, mutant};
+use crankcase_vat::{
+    Cause, CrankNumber, Delivery, DeliveryId, LiveVat, ObjectId, Seq, VatId, mutant,
+};
 
 use super::{Parked, Sequencer};
 use crate::cell::Cell;
 use crate::committer::Release;
 use crate::housekeeper::{Chore, Load, NewerRow};
-use crate::recovery::{Settled, settled_of};
+use crate::recovery::{Settled, has_body, settled_of};
 use crate::state::{Item, Slot, State, Waiting};
 use crate::sync::Ordering;
 use crate::ticket::TicketCell;
@@ -29,8 +31,15 @@ pub(crate) struct Refill {
     pub(crate) waiting: Vec<(Waiting, Option<Settled>)>,
     /// How many bytes of them the mailbox may take.
     pub(crate) bytes: usize,
-    /// Settles when their bodies can be read.
-    pub(crate) readable: Arc<TicketCell>,
+    /// Settles when their bodies can be read; nothing when they can be now.
+    pub(crate) readable: Option<Arc<TicketCell>>,
+}
+
+/// How many of those that wait, from the first on, have bodies that can be read once so much is
+/// durable.
+fn readable_now(waiting: &[Waiting], durable: Seq) -> usize {
+    let is_readable = |waiting: &&Waiting| !has_body(waiting) || waiting.delivery.seq <= durable;
+    waiting.iter().take_while(is_readable).count()
 }
 
 /// Deliveries that are looked at at once to fill a mailbox again.
@@ -98,16 +107,25 @@ impl Sequencer {
         // Each takes some room in the mailbox, so more of them than that are not looked at.
         let most = (self.allowance / size_of::<Delivery>()) as u64 + 1;
         let waiting = entry.waiting_range(from, most.min(REFILL));
+        let (now, rest) = waiting.split_at(readable_now(&waiting, self.parts.durable().seq()));
+        // What can be read now is taken now: everyone else's commits would wait for this, and this
+        // for them.
+        let (waiting, readable) = match (now, rest) {
+            ([], [_, ..]) => {
+                let readable = TicketCell::new(true);
+                self.release(Release {
+                    cell: Arc::clone(&readable),
+                    outcomes: Vec::new(),
+                });
+                self.demand();
+                (rest, Some(readable))
+            }
+            _ => (now, None),
+        };
         let waiting = waiting
-            .into_iter()
-            .map(|waiting| (waiting, settled_of(&self.state, &waiting)))
+            .iter()
+            .map(|waiting| (*waiting, settled_of(&self.state, waiting)))
             .collect();
-        let readable = TicketCell::new(true);
-        self.release(Release {
-            cell: Arc::clone(&readable),
-            outcomes: Vec::new(),
-        });
-        self.demand();
         Some(Refill {
             waiting,
             bytes: self.allowance,
@@ -253,5 +271,33 @@ pub(crate) fn load_of(state: &State, slot: Slot, cell: &Arc<Cell>) -> Load {
             true => Cause::VatEnded,
             false => Cause::NotStarted,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Wanted;
+
+    #[test]
+    fn what_is_durable_is_read_without_waiting_for_more() {
+        let waiting = |seq, item| Waiting {
+            delivery: DeliveryId::new(Seq::new(seq), 0),
+            place: DeliveryId::new(Seq::new(seq), 0),
+            wanted: Wanted::No,
+            item,
+        };
+        let all = [
+            waiting(3, Item::Message),
+            waiting(5, Item::Message),
+            // It has no body to be read.
+            waiting(9, Item::Clean),
+            waiting(7, Item::Message),
+            waiting(4, Item::Via { object: 1 }),
+        ];
+        for (durable, count) in [(2, 0), (3, 1), (5, 3), (6, 3), (7, 5)] {
+            assert_eq!(readable_now(&all, Seq::new(durable)), count, "{durable}");
+        }
+        assert_eq!(readable_now(&[], Seq::new(0)), 0);
     }
 }
