@@ -235,7 +235,10 @@ pub(crate) fn drive(
             // The list of what came with the delivery ends with what was watched.
             let notice = Notice::new(method, context, arrived, *object, outcome.clone());
             match combine::is_reserved(method) {
-                true => combine::notified(cx, &notice),
+                true => match combine::notified(cx, &notice) {
+                    done if !cx.doomed.get() => done,
+                    _ => combine::give_up(cx, &notice, &cx.begin_again()),
+                },
                 false => value.notified(cx, &notice),
             }
         }

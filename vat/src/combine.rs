@@ -10,7 +10,7 @@ use crate::crank::Crank;
 use crate::delivery::Notice;
 use crate::payload::{Outcome, Payload};
 use crate::reference::{Promise, Slot};
-use crate::rejection::Rejection;
+use crate::rejection::{Cause, Rejection};
 use crate::vat::Answer;
 
 /// The first character of these continuations' names; no name that a vat gives may have it.
@@ -29,7 +29,8 @@ struct Joined {
 /// A promise for all of them. Once each has been fulfilled it is fulfilled with a list of promises
 /// (`Vec<Promise>`), in the same order, each of which knows its [outcome](Promise::outcome) or is
 /// the object that it came to; as soon as one is rejected it is rejected with that. When the vat
-/// ends before, it is rejected.
+/// ends before, it is rejected, and so it is ([`Cause::Limit`]) when what they came to is together
+/// above what one crank may leave, or wrapped in too many others.
 ///
 /// ```
 /// # use crankcase_vat::{Answer, Crank, Promise, Ref, join};
@@ -60,7 +61,8 @@ pub fn join(cx: &Crank<'_>, promises: &[Promise]) -> Promise {
     all
 }
 
-/// A promise that comes to what the first of them comes to. Of none it is rejected at once.
+/// A promise that comes to what the first of them comes to. Of none it is rejected at once, and as
+/// [`join`] is when that is above what one crank may leave.
 ///
 /// Illegal, and dooms the crank: a promise that the vat does not have.
 pub fn race(cx: &Crank<'_>, promises: &[Promise]) -> Promise {
@@ -142,9 +144,39 @@ pub(crate) fn notified(cx: &Crank<'_>, notice: &Notice<'_>) -> Answer {
             let key: [u8; 8] = notice.context()?;
             if let Some(first) = cx.get_combined::<Promise>(&key)? {
                 match notice.outcome() {
-                    Ok(_) => cx.fulfil(&first, &settled(notice.outcome())),
+                    Ok(value) => cx.fulfil_encoded(&first, value),
                     Err(why) => cx.reject(&first, why.clone()),
                 }
+                cx.delete_combined(&key);
+            }
+        }
+        _ => {}
+    }
+    Ok(Payload::empty())
+}
+
+/// Decides after [`notified`] could not, because what it would have written is above a limit or too
+/// deep: there is no other notice that would.
+pub(crate) fn give_up(cx: &Crank<'_>, notice: &Notice<'_>, why: &Rejection) -> Answer {
+    let rejected = |promise: &Promise| {
+        let why = format!("what the promises came to cannot be put together: {why}");
+        cx.reject(
+            promise,
+            Rejection::with_cause(Cause::Limit, "combined", why),
+        );
+    };
+    match notice.method() {
+        JOIN => {
+            let (key, _): ([u8; 8], u32) = notice.context()?;
+            if let Some(joined) = cx.get_combined::<Joined>(&key)? {
+                rejected(&joined.all);
+                forget(cx, key, joined.count);
+            }
+        }
+        RACE => {
+            let key: [u8; 8] = notice.context()?;
+            if let Some(first) = cx.get_combined::<Promise>(&key)? {
+                rejected(&first);
                 cx.delete_combined(&key);
             }
         }

@@ -413,6 +413,28 @@ impl<'a> Crank<'a> {
         self.decide(&mut gathered, promise, resolution);
     }
 
+    /// Fulfils a promise that this vat made with a value that is encoded already.
+    pub(crate) fn fulfil_encoded(&self, promise: &Promise, value: &Payload) {
+        let Some(mut gathered) = self.gather() else {
+            return;
+        };
+        if !self.check_slots(value.slots(), &mut gathered.gathered, false) {
+            return;
+        }
+        let mut resolution = Vec::new();
+        put_resolution(&mut resolution, value.slots(), value.bytes());
+        self.decide(&mut gathered, promise, resolution);
+    }
+
+    /// Has a doomed crank be as if it had just begun; gives why it was doomed. Not for what a vat
+    /// did: that stays doomed.
+    pub(crate) fn begin_again(&self) -> Rejection {
+        self.gathered.borrow_mut().clear();
+        self.doomed.set(false);
+        let why = self.doom.borrow_mut().take();
+        why.unwrap_or_else(|| Rejection::new("doomed", "the crank was doomed"))
+    }
+
     /// Rejects a promise that this vat made.
     ///
     /// Illegal, and dooms the crank: what is illegal for [`fulfil`](Self::fulfil).

@@ -1,7 +1,7 @@
 //! Several promises as one.
 
 use crankcase::raw::{Crank, Message, Notice, Vat, join, race};
-use crankcase::{Answer, Cause, Kernel, Payload, Promise, Ref, Rejection};
+use crankcase::{Answer, Cause, Kernel, Limits, Payload, Promise, Ref, Rejection};
 use crankcase_tests::host::settled;
 use crankcase_tests::{Host, PATIENCE, Scratch, Shape, in_every_shape};
 use serde::{Deserialize, Serialize};
@@ -193,4 +193,72 @@ fn join_goes_on_after_a_restart() {
     let sum = settled(&ticket).unwrap().decode::<Vec<u64>>();
     assert_eq!(sum.unwrap(), [1, 2]);
     kernel.close(PATIENCE).unwrap();
+}
+
+/// Wraps and gathers what it makes itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Wrapper;
+
+impl Vat for Wrapper {
+    const KIND: &'static str = "wrapper";
+    const VERSION: u32 = 1;
+    type Env = ();
+
+    fn create(_: &Crank<'_>, (): &(), _: &Message<'_>) -> Result<Self, Rejection> {
+        Ok(Self)
+    }
+
+    fn receive(&mut self, cx: &Crank<'_>, (): &(), message: &Message<'_>) -> Answer {
+        let number: usize = message.args()?;
+        let wrapped = || (0..number).fold(cx.resolved(&7u8), |inner, _| join(cx, &[inner]));
+        Ok(match message.method() {
+            "bytes" => return Ok(Payload::of(&vec![7u8; number])?),
+            "wrap" => wrapped().into(),
+            "wrap_and_race" => race(cx, &[wrapped()]).into(),
+            "gather" => {
+                let parts: Vec<_> = (0..number)
+                    .map(|_| cx.send(cx.me(), "bytes", &30_000usize))
+                    .collect();
+                join(cx, &parts).into()
+            }
+            other => return Err(Rejection::new("no_such_method", other)),
+        })
+    }
+}
+
+#[test]
+fn what_cannot_be_put_together_is_rejected_and_nobody_waits_for_ever() {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let mut limits = Limits::default();
+        limits.output_bytes = 100_000;
+        let host = shape.open_with(scratch.dir(), |builder| {
+            builder.kind::<Wrapper>(()).limits(limits)
+        });
+        let made = host.spawn("wrapper", &()).unwrap();
+        let wrapper = Ref::to(host.settled(&made).unwrap());
+        let ask = |method, number: usize| {
+            let asked = host.send(wrapper, method, &number).unwrap();
+            host.idle();
+            settled(&asked)
+        };
+        let mut deepest = 0;
+        let why = loop {
+            match ask("wrap", deepest + 1) {
+                Ok(_) => deepest += 1,
+                Err(why) => break why,
+            }
+        };
+        assert_eq!((why.cause(), why.code()), (Cause::Limit, "combined"));
+        assert!(deepest > 10, "{deepest}");
+        // A race adds nothing around what wins it.
+        let raced = ask("wrap_and_race", deepest).expect("it is as deep as may be");
+        assert_eq!(raced, ask("wrap", deepest).unwrap());
+        assert!(ask("gather", 3).is_ok());
+        let why = ask("gather", 4).unwrap_err();
+        assert_eq!((why.cause(), why.code()), (Cause::Limit, "combined"));
+        let stats = host.stats();
+        assert_eq!((stats.promises, stats.objects), (0, 0));
+        host.close();
+    });
 }
