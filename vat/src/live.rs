@@ -611,14 +611,15 @@ impl LiveVat {
             return Ok(End::NOTHING);
         }
         let mut rewritten = None;
+        let fits = |slots: &[Slot], bytes: &[u8], most: usize| {
+            settled_bytes(slots).saturating_add(bytes.len()) <= most
+        };
         if !mutant("kept-promise-stays-one")
             && let Some(slots) = replaced(&self.slots, promise, &by)
             && let Ok(body) = Body::read(&self.encoded)
-        {
             // Nor what it must not have: the next crank that leaves a state would be over its limit.
-            if settled_bytes(&slots).saturating_add(body.bytes().len()) > limits.state_bytes {
-                return Ok(End::NOTHING);
-            }
+            && fits(&slots, body.bytes(), limits.state_bytes)
+        {
             let (mut encoded, mut held) = (Vec::new(), Held::default());
             Body::put(&mut encoded, &slots, body.bytes());
             // What it came to was validated with its record, and the rest with the state.
@@ -636,9 +637,14 @@ impl LiveVat {
         let mut at = store::prefix_bounds(&index_of);
         let (id, mut walk) = (self.id, Walk::default());
         let gathered = &mut space.gathered;
+        let most_written = limits.most_output();
         let mut rewrite = || {
+            // It fits into no row, and there may be many.
+            if !fits(std::slice::from_ref(&by), &[], limits.value_bytes) {
+                return Ok(());
+            }
             let mut left = ROWS_AT_ONCE;
-            while left > 0 {
+            while left > 0 && gathered.write_bytes <= most_written {
                 let bounds = (
                     at.0.as_ref().map(|key| &key[..]),
                     at.1.as_ref().map(|key| &key[..]),
@@ -654,9 +660,7 @@ impl LiveVat {
                     Some((slots, body.bytes()))
                 });
                 match new {
-                    Some((slots, bytes))
-                        if settled_bytes(&slots).saturating_add(bytes.len())
-                            > limits.value_bytes => {}
+                    Some((slots, bytes)) if !fits(&slots, bytes, limits.value_bytes) => {}
                     Some((slots, bytes)) => {
                         let mut new = Vec::new();
                         Body::put(&mut new, &slots, bytes);

@@ -1,7 +1,7 @@
 //! What a vat keeps becomes what it came to, as far as that can be kept.
 
 use crankcase::raw::{Crank, Message, Vat};
-use crankcase::{Answer, Payload, Promise, Ref, Rejection};
+use crankcase::{Answer, Limits, Payload, Promise, Ref, Rejection};
 use crankcase_tests::pattern::players::{
     answer, ask, fulfil, on, promise, remember, say, send, watch,
 };
@@ -114,7 +114,9 @@ fn a_vat_wraps_what_it_keeps_for_ever() {
 
 /// A vat that keeps a promise of its own in many rows.
 #[derive(Debug, Serialize, Deserialize)]
-struct Shelf;
+struct Shelf {
+    kept: Option<Promise>,
+}
 
 const ROWS: u16 = 600;
 
@@ -124,7 +126,7 @@ impl Vat for Shelf {
     type Env = ();
 
     fn create(_cx: &Crank<'_>, _env: &(), _start: &Message<'_>) -> Result<Self, Rejection> {
-        Ok(Self)
+        Ok(Self { kept: None })
     }
 
     fn receive(&mut self, cx: &Crank<'_>, _env: &(), message: &Message<'_>) -> Answer {
@@ -134,6 +136,10 @@ impl Vat for Shelf {
                 let promise = cx.promise();
                 (0..ROWS).for_each(|number| cx.set_holding(&row(number), &promise));
             }
+            "fulfil_with" => {
+                let promise: Promise = cx.get_holding(&row(0))?.expect("the shelf is full");
+                cx.fulfil(&promise, &message.args::<String>()?);
+            }
             "fulfil" => {
                 let promise: Promise = cx.get_holding(&row(0))?.expect("the shelf is full");
                 match message.args()? {
@@ -141,6 +147,7 @@ impl Vat for Shelf {
                     false => cx.fulfil(&promise, "text"),
                 }
             }
+            "keep" => self.kept = cx.get_holding(&row(0))?,
             "settled" => {
                 let rows = cx.range_holding::<Promise, &[u8], _>(..);
                 let known = rows.filter(
@@ -177,6 +184,40 @@ fn a_promise_in_more_rows_than_one_crank_rewrites_is_settled_in_all_of_them() {
             assert_eq!(host.stats().promises, u64::from(holds_itself));
             host.close();
         }
+    });
+}
+
+#[test]
+fn a_promise_that_is_too_large_for_the_state_is_settled_in_rows_a_crank_of_bounded_output_at_a_time()
+ {
+    in_every_shape(|shape| {
+        let scratch = Scratch::new();
+        let mut limits = Limits::default();
+        (limits.state_bytes, limits.value_bytes, limits.output_bytes) = (300, 1_000, 50_000);
+        let host = shape.open_with(scratch.dir(), |builder| {
+            builder.kind::<Shelf>(()).limits(limits)
+        });
+        let shelf = host.settled(&host.spawn("shelf", &()).unwrap()).unwrap();
+        let tell = |method: &str, what: &str| {
+            let told = host.send(Ref::to(shelf), method, &what).unwrap();
+            let told = host.settled(&told).expect("the shelf does as it is told");
+            host.idle();
+            told
+        };
+        tell("fill", "");
+        tell("keep", "");
+        let cranks = host.stats().cranks;
+        tell("fulfil_with", &"text".repeat(200));
+        // 32 rows of 800 bytes are written at once, and with the index of them that is below 50,000.
+        let steps = host.stats().cranks - cranks - 1;
+        assert!(steps >= u64::from(ROWS) / 32, "{steps}");
+        let settled = tell("settled", "").decode::<u64>().unwrap();
+        assert_eq!(settled, u64::from(ROWS));
+        let kept = host
+            .read(shelf, |shelf: &Shelf| shelf.kept.clone())
+            .unwrap();
+        assert_eq!(kept.and_then(|kept| kept.outcome()), None);
+        host.close();
     });
 }
 
