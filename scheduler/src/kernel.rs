@@ -282,7 +282,10 @@ impl Kernel {
     /// `Ok` until it is [released](Self::release) as often, it stays, over restarts too. Root names
     /// hold their vats without this.
     ///
-    /// The ticket settles with a rejection when it is gone already.
+    /// The ticket settles with a rejection when it is gone already: its vat has ended, it was never
+    /// made, nobody holds the promise, or the object's vat is about to hear that nobody holds it
+    /// ([`Cause::NoSuchObject`](crate::Cause::NoSuchObject)). Of the objects that it has removed a vat
+    /// alone keeps a list: to hold one of those settles with `Ok`, and messages to it are rejected.
     ///
     /// # Errors
     ///

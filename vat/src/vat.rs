@@ -138,7 +138,8 @@ pub trait Vat: Serialize + DeserializeOwned + Send + 'static {
     }
 
     /// Nobody outside of the vat holds one of its objects any more. Unless the vat says otherwise
-    /// the object is removed, if the vat's own state does not hold it either.
+    /// the object is removed, if the vat's own state does not hold it either. It may be called for a
+    /// number whose object is gone already, when somebody took up what was on its way out.
     ///
     /// # Errors
     ///

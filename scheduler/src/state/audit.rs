@@ -330,7 +330,7 @@ impl Audit {
             let holders: BTreeMap<VatId, u64> = promise
                 .holders
                 .iter()
-                .map(|holder| (holder.vat, holder.times))
+                .map(|(vat, holder)| (*vat, holder.times))
                 .collect();
             if promise.on_the_way > 0 || !holders.is_empty() {
                 counted.promises.insert(id, (promise.on_the_way, holders));

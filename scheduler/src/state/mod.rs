@@ -612,7 +612,7 @@ impl State {
             Act::Forget { request } => self.requests.forget(request),
             Act::Hold { what } => {
                 let outcome = match what.reference() {
-                    Some(reference) => match self.why_gone(reference) {
+                    Some(reference) => match self.why_not_held(reference) {
                         Some(why) => Err(why),
                         None => {
                             self.counts.hold(reference);

@@ -74,9 +74,8 @@ pub(crate) enum Fate {
 }
 
 /// A vat that keeps a promise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Holder {
-    pub(crate) vat: VatId,
     pub(crate) times: u64,
     /// Whether the news of what it came to is in the vat's inbox.
     pub(crate) told: bool,
@@ -86,8 +85,8 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Promise {
     pub(crate) fate: Fate,
-    /// Vats whose states and stores hold it, in the order of their ids.
-    pub(crate) holders: Vec<Holder>,
+    /// Vats whose states and stores hold it. There may be as many as there are vats.
+    pub(crate) holders: BTreeMap<VatId, Holder>,
     /// How often messages, other promises and the host hold it.
     pub(crate) on_the_way: u64,
     /// Bookkeeping of the tables: the epoch of the last change, and whether a row is there.
@@ -99,7 +98,7 @@ impl Promise {
     pub(crate) const fn new(fate: Fate) -> Self {
         Self {
             fate,
-            holders: Vec::new(),
+            holders: BTreeMap::new(),
             on_the_way: 0,
             // Before the first epoch of any incarnation, so that its first change is seen.
             epoch: u32::MAX,
@@ -116,17 +115,12 @@ impl Promise {
         waits || self.on_the_way > 0 || !self.holders.is_empty()
     }
 
-    pub(crate) fn holder_mut(&mut self, vat: VatId) -> Option<&mut Holder> {
-        let at = self.holders.binary_search_by_key(&vat, |holder| holder.vat);
-        at.ok().map(|at| &mut self.holders[at])
-    }
-
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.on_the_way);
         put_varint(&mut out, self.holders.len() as u64);
-        for holder in &self.holders {
-            put_vat(&mut out, holder.vat);
+        for (vat, holder) in &self.holders {
+            put_vat(&mut out, *vat);
             put_varint(&mut out, holder.times);
             out.push(u8::from(holder.told));
         }
@@ -191,8 +185,9 @@ impl Promise {
         let mut reader = Reader::new(bytes);
         let invalid = |what, offset| DecodeError::Invalid { what, offset };
         let on_the_way = reader.varint("how often it is on the way")?;
-        let mut holders = Vec::new();
+        let mut holders = BTreeMap::new();
         for _ in 0..reader.varint("holders")? {
+            let place = reader.offset();
             let vat = reader.vat("holder")?;
             let times = reader.varint("how often it is held")?;
             let offset = reader.offset();
@@ -201,7 +196,9 @@ impl Promise {
                 1 => true,
                 _ => return Err(invalid("whether it is told", offset)),
             };
-            holders.push(Holder { vat, times, told });
+            if holders.insert(vat, Holder { times, told }).is_some() {
+                return Err(invalid("holder", place));
+            }
         }
         let offset = reader.offset();
         let decider = match reader.byte("fate of a promise")? {
@@ -539,11 +536,11 @@ mod tests {
             let mut promise = Promise::new(fate);
             promise.stored = true;
             promise.on_the_way = 300;
-            promise.holders.push(Holder {
-                vat,
+            let holder = Holder {
                 times: 2,
                 told: true,
-            });
+            };
+            promise.holders.insert(vat, holder);
             let row = promise.encode();
             assert_eq!(Promise::decode(&row), Ok(promise));
             for len in 0..row.len() {

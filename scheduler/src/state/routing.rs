@@ -389,6 +389,50 @@ impl State {
             _ => None,
         }
     }
+
+    /// Why the host cannot hold a reference, if it cannot.
+    pub(super) fn why_not_held(&self, reference: Reference) -> Option<Rejection> {
+        if let Reference::Object(object) = reference
+            && !object.is_root()
+            && let Some(slot) = self.find(object.vat)
+            && self.is_on_its_way_out(slot, object)
+            && !mutant("host-holds-what-goes")
+        {
+            let why = format!("object {object} was never made, or its owner is about to remove it");
+            return Some(Rejection::with_cause(
+                Cause::NoSuchObject,
+                "no_such_object",
+                why,
+            ));
+        }
+        self.why_gone(reference)
+    }
+
+    /// Whether an object was never made, or its owner is about to hear that nobody holds it and has
+    /// not given it away since. One that its owner removed by itself is known to the owner alone.
+    fn is_on_its_way_out(&self, slot: Slot, object: ObjectId) -> bool {
+        let owner = self.vats.get(slot);
+        if object.number > owner.progress.objects {
+            return true;
+        }
+        let Some(count) = self.counts.get(object) else {
+            return false;
+        };
+        if count.times > 0 || count.news == 0 {
+            return false;
+        }
+        let news = owner
+            .waiting_others()
+            .filter_map(|waiting| match waiting.item {
+                Item::Dropped {
+                    object: number,
+                    counted,
+                } if number == object.number => Some(counted),
+                _ => None,
+            });
+        news.max()
+            .is_some_and(|counted| count.given_away <= counted)
+    }
 }
 
 /// The references in a body that are counted.

@@ -13,7 +13,7 @@ use crankcase_vat::{
     Seq, Slot as Reach, Time, VatId, mutant,
 };
 
-use super::promises::{Holder, Leads};
+use super::promises::Leads;
 use super::routing::{no_such_vat, why_not_callable};
 use super::{BodyAt, Contradiction, Delivered, Effect, Fate, Item, State, Waiter, Waiting, Wanted};
 
@@ -32,6 +32,8 @@ pub(super) struct Work {
     to_look_at: Vec<PromiseId>,
     /// Objects that are held by nobody, unless that has changed since.
     unheld: Vec<ObjectId>,
+    /// Objects that the host is told of, who may come to hold them.
+    to_host: Vec<ObjectId>,
     /// Vats that have come to keep a promise that had come to its end.
     to_tell: Vec<(PromiseId, VatId)>,
     /// Objects whose owners have heard that nobody holds them.
@@ -193,20 +195,7 @@ impl State {
             Reference::Promise(promise) => {
                 let entry = self.promises.touch(promise);
                 let entry = entry.ok_or(Contradiction::NoSuchPromise { promise })?;
-                match entry
-                    .holders
-                    .binary_search_by_key(&vat, |holder| holder.vat)
-                {
-                    Ok(at) => entry.holders[at].times += times,
-                    Err(at) => entry.holders.insert(
-                        at,
-                        Holder {
-                            vat,
-                            times,
-                            told: false,
-                        },
-                    ),
-                }
+                entry.holders.entry(vat).or_default().times += times;
                 if matches!(entry.fate, Fate::Settled { .. }) {
                     self.work.to_tell.push((promise, vat));
                 }
@@ -228,14 +217,12 @@ impl State {
             Reference::Promise(promise) => {
                 let entry = self.promises.touch(promise);
                 let entry = entry.ok_or(Contradiction::NoSuchPromise { promise })?;
-                let at = entry
-                    .holders
-                    .binary_search_by_key(&vat, |holder| holder.vat);
-                let at = at.map_err(|_| Contradiction::NotHeld { reference })?;
-                let left = entry.holders[at].times.checked_sub(times);
+                let holder = entry.holders.get_mut(&vat);
+                let holder = holder.ok_or(Contradiction::NotHeld { reference })?;
+                let left = holder.times.checked_sub(times);
                 match left.ok_or(Contradiction::NotHeld { reference })? {
-                    0 => drop(entry.holders.remove(at)),
-                    left => entry.holders[at].times = left,
+                    0 => drop(entry.holders.remove(&vat)),
+                    left => holder.times = left,
                 }
                 self.work.look_at(promise);
                 Ok(())
@@ -272,7 +259,7 @@ impl State {
             } => self.reference_off_the_way(Reference::Promise(promise), 1)?,
             Item::Settled { promise } => {
                 if let Some(entry) = self.promises.touch(promise)
-                    && let Some(holder) = entry.holder_mut(vat)
+                    && let Some(holder) = entry.holders.get_mut(&vat)
                 {
                     holder.told = false;
                 }
@@ -375,10 +362,16 @@ impl State {
         let mut unheld = std::mem::take(&mut self.work.unheld);
         unheld.sort_unstable();
         unheld.dedup();
+        let mut to_host = std::mem::take(&mut self.work.to_host);
+        to_host.sort_unstable();
         for object in unheld {
             let Some(slot) = self.find(object.vat) else {
                 continue;
             };
+            if to_host.binary_search(&object).is_ok() {
+                self.counts.forget_unheld(object);
+                continue;
+            }
             if !self.counts.note_news(object) {
                 continue;
             }
@@ -444,15 +437,23 @@ impl State {
         let waiters = self.promises.settle(promise, &resolution, time);
         let waiters = waiters.ok_or(Contradiction::NoSuchPromise { promise })?;
         self.work.look_at(promise);
-        let holders = self.promises.get(promise).map(|entry| &entry.holders[..]);
-        let holders = holders.unwrap_or_default().iter().map(|holder| holder.vat);
-        self.work.to_tell.extend(holders.map(|vat| (promise, vat)));
+        let holders = self.promises.get(promise).map(|entry| entry.holders.keys());
+        let holders = holders.into_iter().flatten();
+        self.work.to_tell.extend(holders.map(|vat| (promise, *vat)));
         if let Some(end) = leads_to {
             if let Some(Fate::Open { waiters: more, .. }) =
                 self.promises.touch(end).map(|entry| &mut entry.fate)
                 && !mutant("forwarded-queue-is-lost")
             {
-                more.extend(waiters);
+                // Whichever is longer stays where it is: a chain of promises may pass a long queue on.
+                if more.len() < waiters.len() {
+                    let late = std::mem::replace(more, waiters);
+                    for waiter in late.into_iter().rev() {
+                        more.push_front(waiter);
+                    }
+                } else {
+                    more.extend(waiters);
+                }
             }
             return Ok(());
         }
@@ -476,6 +477,14 @@ impl State {
     ) -> Result<(), Contradiction> {
         match waiter {
             Waiter::Host { id } => {
+                // As if the owner had answered the host itself: what nobody else holds is not counted.
+                if let Resolution::Value(body) = came_to {
+                    body.each_reference(&mut |reference| {
+                        if let Reference::Object(object) = reference {
+                            self.work.to_host.push(object);
+                        }
+                    })?;
+                }
                 self.answer(id, came_to.to_outcome(), effects);
                 Ok(())
             }
@@ -558,7 +567,8 @@ impl State {
         };
         let resolution = Arc::clone(resolution);
         let entry = self.promises.touch(promise).expect("it is settled");
-        let Some(holder) = entry.holder_mut(vat).filter(|holder| !holder.told) else {
+        let holder = entry.holders.get_mut(&vat);
+        let Some(holder) = holder.filter(|holder| !holder.told) else {
             return;
         };
         if mutant("keeper-is-not-told") {

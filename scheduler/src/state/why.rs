@@ -50,9 +50,8 @@ impl State {
                     },
                     _ => None,
                 };
-                let untold = promise.holders.iter().filter(|holder| holder.told);
-                let untold =
-                    untold.map(|holder| format!("vat {} has yet to hear of it", holder.vat));
+                let untold = promise.holders.iter().filter(|(_, holder)| holder.told);
+                let untold = untold.map(|(vat, _)| format!("vat {vat} has yet to hear of it"));
                 let because = untold.map(|says| Explanation::new(&about, says)).chain(
                     next.filter(|_| depth < DEEPEST)
                         .map(|next| self.why_promise(next, depth + 1)),

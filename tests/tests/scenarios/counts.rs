@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crankcase::{CommitOrder, Ref};
+use crankcase::{Cause, CommitOrder, ObjectId, Promise, Ref};
 use crankcase_tests::host::settled;
 use crankcase_tests::stage::player::described;
 use crankcase_tests::{Gate, Shape, Stage, in_each_order_with_one_and_four_workers};
@@ -405,8 +405,8 @@ fn gc_two_drops_on_their_way_around_an_answer_to_the_host() {
     // The answer makes the second one void, with the vat in memory and after a restart.
     for restarts in [false, true] {
         let order = CommitOrder::Completion;
-        let stage = Stage::open(Shape { order, workers: 1 });
-        let [owner] = stage.players();
+        let stage = Stage::open(Shape { order, workers: 2 });
+        let [owner, other] = stage.players();
         stage.go(owner, "object o; keep o", &[]);
         let o = stage.given(owner, "answer [o]", &[]).remove(0);
         let gates = ["first", "last"].map(|name| {
@@ -418,14 +418,14 @@ fn gc_two_drops_on_their_way_around_an_answer_to_the_host() {
         let [first, last] = &gates;
         let _ = stage.send(owner, "gate first", &[]);
         first.wait_for_arrivals(1);
-        let hold_and_release = || {
-            settled(&stage.hold(o.clone()).unwrap()).unwrap();
-            settled(&stage.release(o.clone()).unwrap());
+        let pass_by = || {
+            let seen = stage.outcome(other, "say seen", &[("o", o.clone())]);
+            assert_eq!(described(&seen), "'done");
         };
-        hold_and_release();
+        pass_by();
         let _ = stage.send(owner, "answer o", &[]);
         let _ = stage.send(owner, "gate last", &[]);
-        hold_and_release();
+        pass_by();
         first.open();
         last.wait_for_arrivals(1);
         let stage = if restarts {
@@ -438,6 +438,104 @@ fn gc_two_drops_on_their_way_around_an_answer_to_the_host() {
         assert_eq!(stage.dropped(owner), [1], "restarts: {restarts}");
         stage.end();
     }
+}
+
+/// An owner that is held at a gate while the host lets go of an object that nobody else holds.
+fn owner_about_to_hear(stage: &Stage, owner: Ref, program: &str) -> (Promise, [Arc<Gate>; 2]) {
+    let o = stage
+        .given(owner, "object o; memorize o; answer [o]", &[])
+        .remove(0);
+    let gates = ["first", "last"].map(|name| {
+        let gate = Gate::closed();
+        let at_gate = Arc::clone(&gate);
+        stage.yard().on(name, move || at_gate.pass());
+        gate
+    });
+    let _ = stage.send(owner, program, &[]);
+    let _ = stage.send(owner, "gate last", &[]);
+    gates[0].wait_for_arrivals(1);
+    settled(&stage.hold(o.clone()).unwrap()).unwrap();
+    settled(&stage.release(o.clone()).unwrap());
+    (o, gates)
+}
+
+#[test]
+fn gc_host_does_not_hold_what_its_owner_is_about_to_remove() {
+    for workers in [1, 4] {
+        let order = CommitOrder::Completion;
+        let stage = Stage::open(Shape { order, workers });
+        let [owner] = stage.players();
+        let (o, [first, last]) = owner_about_to_hear(&stage, owner, "gate first");
+        let held = settled(&stage.hold(o.clone()).unwrap());
+        assert_eq!(held.unwrap_err().cause(), Cause::NoSuchObject);
+        let never = Ref::to(ObjectId::new(owner.vat(), 77));
+        let held = settled(&stage.hold(never).unwrap());
+        assert_eq!(held.unwrap_err().cause(), Cause::NoSuchObject);
+        first.open();
+        last.open();
+        stage.idle();
+        // It was not held, so it is let go of once.
+        settled(&stage.release(o).unwrap());
+        settled(&stage.release(never).unwrap());
+        stage.idle();
+        assert_eq!(stage.dropped(owner), [1]);
+        stage.check_known(0, 0);
+        stage.end();
+    }
+}
+
+#[test]
+fn gc_host_holds_what_its_owner_gave_away_after_the_drop() {
+    for workers in [1, 4] {
+        let order = CommitOrder::Completion;
+        let stage = Stage::open(Shape { order, workers });
+        let [owner] = stage.players();
+        let (o, [first, last]) =
+            owner_about_to_hear(&stage, owner, "recall o; gate first; answer o");
+        first.open();
+        last.wait_for_arrivals(1);
+        settled(&stage.hold(o.clone()).unwrap()).expect("it was given away anew");
+        last.open();
+        stage.idle();
+        assert_eq!(stage.dropped(owner), NONE);
+        assert_eq!(stage.play(&o, "say held", &[]), "'done");
+        settled(&stage.release(o).unwrap());
+        stage.idle();
+        assert_eq!(stage.dropped(owner), [1]);
+        stage.check_known(0, 0);
+        stage.end();
+    }
+}
+
+#[test]
+fn gc_object_that_reaches_the_host_through_a_promise_is_there_to_be_held() {
+    in_each_order_with_one_and_four_workers(|shape| {
+        let stage = Stage::open(shape);
+        let [maker, broker] = stage.players();
+        for (number, made) in [(1, "answer [o]"), (2, "answer o")] {
+            let ask = format!("send maker {{ object o; {made} }} as r; answer r");
+            let with = [("maker", maker.into())];
+            let o: Promise = match number {
+                1 => stage.given(broker, &ask, &with).remove(0),
+                _ => stage
+                    .outcome(broker, &ask, &with)
+                    .unwrap()
+                    .decode()
+                    .unwrap(),
+            };
+            stage.idle();
+            assert_eq!(stage.dropped(maker).len(), number - 1, "{made}");
+            let held = stage.hold(&o).unwrap();
+            assert_eq!(stage.settled(&held), Ok(()), "{made}");
+            assert_eq!(stage.play(&o, "say held", &[]), "'done");
+            let released = stage.release(&o).unwrap();
+            stage.settled(&released);
+            stage.idle();
+            assert_eq!(stage.dropped(maker).len(), number, "{made}");
+        }
+        stage.check_known(0, 0);
+        stage.end();
+    });
 }
 
 #[test]
