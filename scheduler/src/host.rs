@@ -201,7 +201,9 @@ impl Draft {
     ) -> Result<(), SendError> {
         let version = V::VERSION;
         host.check_version(V::KIND, version)?;
-        self.hash_slot(&Slot::Object(vat.into()));
+        let upgraded = Slot::Object(vat.into());
+        check_slots(std::slice::from_ref(&upgraded))?;
+        self.hash_slot(&upgraded);
         self.hash(10, &[V::KIND.as_bytes(), &version.to_le_bytes()]);
         self.push(&Act::Upgrade {
             vat,

@@ -147,7 +147,7 @@ pub(crate) fn notified(cx: &Crank<'_>, notice: &Notice<'_>) -> Answer {
                     Ok(value) => cx.fulfil_encoded(&first, value),
                     Err(why) => cx.reject(&first, why.clone()),
                 }
-                cx.delete_combined(&key);
+                cx.forget_combined(&key);
             }
         }
         _ => {}
@@ -177,7 +177,7 @@ pub(crate) fn give_up(cx: &Crank<'_>, notice: &Notice<'_>, why: &Rejection) -> A
             let key: [u8; 8] = notice.context()?;
             if let Some(first) = cx.get_combined::<Promise>(&key)? {
                 rejected(&first);
-                cx.delete_combined(&key);
+                cx.forget_combined(&key);
             }
         }
         _ => {}
@@ -187,7 +187,7 @@ pub(crate) fn give_up(cx: &Crank<'_>, notice: &Notice<'_>, why: &Rejection) -> A
 
 fn forget(cx: &Crank<'_>, key: [u8; 8], count: u32) {
     for number in 0..count {
-        cx.delete_combined(&key_of_part(key, number));
+        cx.forget_combined(&key_of_part(key, number));
     }
-    cx.delete_combined(&key);
+    cx.forget_combined(&key);
 }

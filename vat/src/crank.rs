@@ -706,8 +706,14 @@ impl<'a> Crank<'a> {
         self.get_in(rooms::COMBINED, key)
     }
 
-    pub(crate) fn delete_combined(&self, key: &[u8]) {
-        self.delete_in(rooms::COMBINED, key);
+    /// Removes such a row, beside all limits: as many rows as a crank could make are removed, and one
+    /// that could not remove them could not decide what they are for.
+    pub(crate) fn forget_combined(&self, key: &[u8]) {
+        if let Some(mut gathered) = self.gather() {
+            let key = rooms::in_room(rooms::COMBINED, key);
+            let parts = &mut **gathered.gathered;
+            self.known(parts.write_holding(self.store, self.id, &key, None));
+        }
     }
 
     fn set_in<T: Serialize + ?Sized>(&self, room: u8, key: &[u8], value: &T) {

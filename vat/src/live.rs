@@ -233,6 +233,19 @@ impl LiveVat {
         self.progress.crank
     }
 
+    /// How many objects it has made beside its root.
+    #[must_use]
+    pub const fn objects_made(&self) -> u64 {
+        self.progress.objects
+    }
+
+    /// In which crank it gave an object of its own away last, as far as it has that in mind: news
+    /// that is older than that says nothing.
+    #[must_use]
+    pub fn gave_away(&self, object: u64) -> Option<CrankNumber> {
+        self.given_away.get(&object).copied()
+    }
+
     /// Whether it lives no more, and is here only until what it leaves is let go of.
     #[must_use]
     #[inline]

@@ -108,16 +108,6 @@ impl Counts {
         }
     }
 
-    /// Forgets an object that nobody holds, if no news waits of that.
-    pub(crate) fn forget_unheld(&mut self, object: ObjectId) {
-        if let Some(count) = self.objects.get(&object)
-            && count.times == 0
-            && count.news == 0
-        {
-            self.remove(object);
-        }
-    }
-
     /// Notes that the owner has heard it, and forgets what nobody holds and no news waits of.
     pub(crate) fn heard(&mut self, object: ObjectId) {
         if let Some(count) = self.objects.get_mut(&object) {

@@ -32,8 +32,6 @@ pub(super) struct Work {
     to_look_at: Vec<PromiseId>,
     /// Objects that are held by nobody, unless that has changed since.
     unheld: Vec<ObjectId>,
-    /// Objects that the host is told of, who may come to hold them.
-    to_host: Vec<ObjectId>,
     /// Vats that have come to keep a promise that had come to its end.
     to_tell: Vec<(PromiseId, VatId)>,
     /// Objects whose owners have heard that nobody holds them.
@@ -362,16 +360,10 @@ impl State {
         let mut unheld = std::mem::take(&mut self.work.unheld);
         unheld.sort_unstable();
         unheld.dedup();
-        let mut to_host = std::mem::take(&mut self.work.to_host);
-        to_host.sort_unstable();
         for object in unheld {
             let Some(slot) = self.find(object.vat) else {
                 continue;
             };
-            if to_host.binary_search(&object).is_ok() {
-                self.counts.forget_unheld(object);
-                continue;
-            }
             if !self.counts.note_news(object) {
                 continue;
             }
@@ -477,14 +469,6 @@ impl State {
     ) -> Result<(), Contradiction> {
         match waiter {
             Waiter::Host { id } => {
-                // As if the owner had answered the host itself: what nobody else holds is not counted.
-                if let Resolution::Value(body) = came_to {
-                    body.each_reference(&mut |reference| {
-                        if let Reference::Object(object) = reference {
-                            self.work.to_host.push(object);
-                        }
-                    })?;
-                }
                 self.answer(id, came_to.to_outcome(), effects);
                 Ok(())
             }

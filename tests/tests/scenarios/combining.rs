@@ -215,9 +215,10 @@ impl Vat for Wrapper {
             "bytes" => return Ok(Payload::of(&vec![7u8; number])?),
             "wrap" => wrapped().into(),
             "wrap_and_race" => race(cx, &[wrapped()]).into(),
+            "join_often" => join(cx, &vec![cx.resolved(&7u8); number]).into(),
             "gather" => {
                 let parts: Vec<_> = (0..number)
-                    .map(|_| cx.send(cx.me(), "bytes", &30_000usize))
+                    .map(|_| cx.send(cx.me(), "bytes", &6_000usize))
                     .collect();
                 join(cx, &parts).into()
             }
@@ -231,7 +232,7 @@ fn what_cannot_be_put_together_is_rejected_and_nobody_waits_for_ever() {
     in_every_shape(|shape| {
         let scratch = Scratch::new();
         let mut limits = Limits::default();
-        limits.output_bytes = 100_000;
+        limits.output_bytes = 20_000;
         let host = shape.open_with(scratch.dir(), |builder| {
             builder.kind::<Wrapper>(()).limits(limits)
         });
@@ -257,6 +258,14 @@ fn what_cannot_be_put_together_is_rejected_and_nobody_waits_for_ever() {
         assert!(ask("gather", 3).is_ok());
         let why = ask("gather", 4).unwrap_err();
         assert_eq!((why.cause(), why.code()), (Cause::Limit, "combined"));
+        // As many as a crank may name: what is known of them is let go of, whatever that takes.
+        let often = |number| ask("join_often", number).map_err(|why| why.code().to_owned());
+        let most = (11..)
+            .map(|more| more * 50)
+            .find(|number| often(*number).is_err());
+        let most = most.expect("there is a limit");
+        assert!(most > 750, "{most}");
+        assert_eq!(often(most), Err("output_bytes".to_owned()));
         let stats = host.stats();
         assert_eq!((stats.promises, stats.objects), (0, 0));
         host.close();

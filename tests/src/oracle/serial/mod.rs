@@ -372,7 +372,7 @@ impl Serial {
             }
             Act::Hold { what } => {
                 let what = what.reference().ok_or("what is held is no reference")?;
-                match self.why_gone(what) {
+                match self.why_not_held(what) {
                     Some(why) => self.answer(id, Err(why)),
                     None => {
                         *self.held_by_host.entry(what).or_default() += 1;
@@ -409,6 +409,44 @@ impl Serial {
             }
             _ => None,
         }
+    }
+
+    fn why_not_held(&self, reference: Reference) -> Option<Rejection> {
+        if let Reference::Object(object) = reference
+            && !object.is_root()
+            && let Some(owner) = self
+                .vats
+                .get(&object.vat)
+                .filter(|_| self.lives(object.vat))
+        {
+            let news = owner
+                .inbox
+                .iter()
+                .filter_map(|waiting| match waiting.delivery.what() {
+                    What::Other(other) => match &**other {
+                        Other::Dropped {
+                            object: number,
+                            counted,
+                        } if *number == object.number => Some(*counted),
+                        _ => None,
+                    },
+                    What::Act(_) => None,
+                    _ => None,
+                });
+            let goes = news
+                .max()
+                .is_some_and(|counted| owner.live.gave_away(object.number) <= Some(counted));
+            if goes || object.number > owner.live.objects_made() {
+                let why =
+                    format!("object {object} was never made, or its owner is about to remove it");
+                return Some(Rejection::with_cause(
+                    Cause::NoSuchObject,
+                    "no_such_object",
+                    why,
+                ));
+            }
+        }
+        self.why_gone(reference)
     }
 
     fn why_gone_in(&self, body: &Body<'_>) -> Step<Option<Rejection>> {
