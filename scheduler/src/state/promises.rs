@@ -196,9 +196,14 @@ impl Promise {
                 1 => true,
                 _ => return Err(invalid("whether it is told", offset)),
             };
-            if holders.insert(vat, Holder { times, told }).is_some() {
+            // One set of holders, one spelling.
+            if holders
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= vat)
+            {
                 return Err(invalid("holder", place));
             }
+            holders.insert(vat, Holder { times, told });
         }
         let offset = reader.offset();
         let decider = match reader.byte("fate of a promise")? {
@@ -547,5 +552,21 @@ mod tests {
                 let _ = Promise::decode(&row[..len]);
             }
         }
+    }
+
+    #[test]
+    fn a_row_names_each_holder_once_and_in_order() {
+        let row = |holders: &[u64]| {
+            let mut out = vec![0, holders.len() as u8];
+            for counter in holders {
+                put_vat(&mut out, VatId::new(VatNumber::HOST, *counter));
+                out.extend_from_slice(&[1, 0]);
+            }
+            out.extend_from_slice(&[1, 0]);
+            Promise::decode(&out).is_ok()
+        };
+        assert!(row(&[1, 2, 300]));
+        assert!(!row(&[2, 1]));
+        assert!(!row(&[2, 2]));
     }
 }
