@@ -237,8 +237,8 @@ mod tests {
         assert!(pace.rest(WORK, written).is_zero());
     }
 
-    /// Tables that are merged once, when five files are on the first level, and their pace. `press`
-    /// says what comes before the file that fjall merges for.
+    /// Tables that fjall merged when the fourth file came to the first level; `press` is called before
+    /// that.
     fn merged(press: impl FnOnce(&Pace)) -> (tempfile::TempDir, TablesDatabase) {
         const FILES: u64 = 6;
         const ROWS: u64 = 2_000;

@@ -430,7 +430,6 @@ impl Serial {
                         } if *number == object.number => Some(*counted),
                         _ => None,
                     },
-                    What::Act(_) => None,
                     _ => None,
                 });
             let goes = news
